@@ -1,0 +1,1 @@
+"""Longshore: Python task workers that never lose a task."""

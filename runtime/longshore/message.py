@@ -1,0 +1,91 @@
+"""The message as it is on the wire: Celery's protocol 2, whatever broker carries it.
+
+Knows bytes, headers and properties; knows nothing of brokers, queues or tasks' code. Facts in `docs/wire-format.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from longshore.exceptions import MessageError
+
+JSON = "application/json"
+UTF8 = "utf-8"
+
+DEAD_HEADER = "longshore-dead"
+"""On a dead letter: {v, reason, message, queue, at, deliveries, exception, traceback}; replaying removes it."""
+DELIVERIES_HEADER = "longshore-deliveries"
+"""Started executions so far, where the broker itself has no place for the count."""
+PARKED_HEADER = "longshore-parked"
+"""On a message that waits for a worker that knows its task: {v, since, times}."""
+OUR_HEADERS = (DEAD_HEADER, DELIVERIES_HEADER, PARKED_HEADER)
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message: `body` bytes as sent, `headers` (protocol 2), AMQP-like `properties` (correlation_id, priority …)."""
+
+    body: bytes
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+    content_type: str = JSON
+    content_encoding: str = UTF8
+
+    @property
+    def id(self) -> str | None:
+        """The task's id, if the message is a task's."""
+        value = self.headers.get("id") or self.properties.get("correlation_id")
+        return value if isinstance(value, str) else None
+
+    @property
+    def priority(self) -> int:
+        """0 (lowest, the default) to 9; anything else on the wire counts as the nearest of these."""
+        value = self.properties.get("priority")
+        return min(max(value, 0), 9) if isinstance(value, int) else 0
+
+    def with_headers(self, changes: Mapping[str, Any]) -> Message:
+        """Return a copy with these headers set; the value `None` removes one."""
+        headers = {**self.headers, **changes}
+        removed = {key for key, value in changes.items() if value is None}
+        return msgspec.structs.replace(self, headers={k: v for k, v in headers.items() if k not in removed})
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def dump_body(value: Any) -> bytes:
+    """Encode a body as kombu's JSON does: datetime, date, time, Decimal, UUID and bytes carry their type.
+
+    Raises `TypeError` for what JSON cannot hold.
+    """
+    from kombu.utils.json import dumps
+
+    text: str = dumps(value)
+    return text.encode()
+
+
+def load_body(message: Message) -> Any:
+    """Decode a JSON body; raise `MessageError` for another content type (pickle is refused) or for garbage."""
+    if message.content_type != JSON:
+        raise MessageError(f"content type {message.content_type!r} is not accepted; send {JSON}")
+    try:
+        if b"__type__" in message.body:
+            from kombu.utils.json import loads
+
+            return loads(message.body.decode())
+        return _decode(message.body)
+    except msgspec.DecodeError:
+        return _load_lenient(message.body)
+    except (ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
+        raise MessageError(f"body is not readable: {error}") from error
+
+
+def _load_lenient(body: bytes) -> Any:
+    """The standard library's parser takes NaN and Infinity, which Celery clients do send."""
+    try:
+        return json.loads(body)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise MessageError(f"body is not JSON: {error}") from error

@@ -1,0 +1,29 @@
+"""Result backends: the port, and one module for each backend behind it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from urllib.parse import urlsplit
+
+from longshore.exceptions import ImproperlyConfigured, redact_url
+from longshore.results.port import ResultBackend
+
+__all__ = ["open_results"]
+
+_MODULES = {
+    "sqlite": "longshore.results.sqlite",
+    "redis": "longshore.results.redis",
+    "rediss": "longshore.results.redis",
+}
+
+
+def open_results(url: str) -> ResultBackend:
+    """Return the result backend for an address (``redis://``, ``rediss://``, ``sqlite:///FILE``), not yet connected."""
+    scheme = urlsplit(url).scheme.lower()
+    module = _MODULES.get(scheme)
+    if module is None:
+        raise ImproperlyConfigured(
+            f"result backend address {redact_url(url)!r} has the unknown scheme {scheme!r}; use redis://, rediss:// or sqlite://"
+        )
+    backend: ResultBackend = import_module(module).open(url)
+    return backend

@@ -1,0 +1,25 @@
+"""Stores: locks, ticks and other small shared state; the port, and one module for each server behind it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from urllib.parse import urlsplit
+
+from longshore.exceptions import ImproperlyConfigured, redact_url
+from longshore.stores.port import Store
+
+__all__ = ["open_store"]
+
+_MODULES = {"sqlite": "longshore.stores.sqlite", "redis": "longshore.stores.redis", "rediss": "longshore.stores.redis"}
+
+
+def open_store(url: str) -> Store:
+    """Return the store for an address (``redis://``, ``rediss://``, ``sqlite:///FILE``), not yet connected."""
+    scheme = urlsplit(url).scheme.lower()
+    module = _MODULES.get(scheme)
+    if module is None:
+        raise ImproperlyConfigured(
+            f"store address {redact_url(url)!r} has the unknown scheme {scheme!r}; use redis://, rediss:// or sqlite://"
+        )
+    store: Store = import_module(module).open(url)
+    return store
