@@ -1,0 +1,1 @@
+"""The three resources as models, and the CRDs made from them."""

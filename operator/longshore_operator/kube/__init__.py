@@ -1,0 +1,1 @@
+"""The Kubernetes side of the ports; the only place that imports kopf and kubernetes."""

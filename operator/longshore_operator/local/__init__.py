@@ -1,0 +1,1 @@
+"""The same ports as local processes: `longshore dev`."""

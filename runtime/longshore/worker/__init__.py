@@ -1,0 +1,1 @@
+"""The worker: a supervisor and the processes that run tasks."""

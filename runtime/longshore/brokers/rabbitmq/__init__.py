@@ -1,0 +1,1 @@
+"""RabbitMQ behind the broker port."""

@@ -1,0 +1,1 @@
+"""The embedded broker: one SQLite file behind the broker port."""
