@@ -1,0 +1,157 @@
+"""Celery's message protocol 2: from a call to a message, and back.
+
+Pure: ids, times and names of the sender are arguments. The header table is in `docs/wire-format.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from longshore.exceptions import MessageError
+from longshore.message import Message, dump_body, load_body
+
+REPR_LIMIT = 1024
+TICK_HEADER = "longshore-tick"
+"""On a CronSchedule's tick: {v: 1, schedule, time, copy}; `copy` differs between two publishings of one tick."""
+
+
+class TaskCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of a task, as read from a message. Times are aware datetimes in UTC."""
+
+    id: str
+    name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    embed: dict[str, Any]
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+    retries: int = 0
+    eta: datetime | None = None
+    expires: datetime | None = None
+    root_id: str | None = None
+    parent_id: str | None = None
+    group: str | None = None
+    ignore_result: bool | None = None
+    tick: dict[str, Any] | None = None
+
+
+_NO_EMBED: Mapping[str, None] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+def build_message(
+    name: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    task_id: str,
+    eta: datetime | None = None,
+    expires: datetime | None = None,
+    retries: int = 0,
+    priority: int | None = None,
+    root_id: str | None = None,
+    parent_id: str | None = None,
+    group: str | None = None,
+    group_index: int | None = None,
+    embed: Mapping[str, Any] | None = None,
+    headers: Mapping[str, Any] | None = None,
+    time_limit: float | None = None,
+    soft_time_limit: float | None = None,
+    ignore_result: bool | None = None,
+    shadow: str | None = None,
+    origin: str = "",
+    reply_to: str = "",
+    argsrepr: str | None = None,
+    kwargsrepr: str | None = None,
+) -> Message:
+    """Return the message that asks for one run of task `name`.
+
+    `headers` are the caller's own; they never replace a protocol header. Raises `TypeError` when an argument is not
+    JSON-able: bad arguments fail at the call, not in a worker.
+    """
+    kwargs = kwargs or {}
+    all_headers: dict[str, Any] = {
+        **(headers or {}),
+        "lang": "py",
+        "task": name,
+        "id": task_id,
+        "shadow": shadow,
+        "eta": eta and eta.isoformat(),
+        "expires": expires and expires.isoformat(),
+        "group": group,
+        "group_index": group_index,
+        "retries": retries,
+        "timelimit": [time_limit, soft_time_limit],
+        "root_id": root_id or task_id,
+        "parent_id": parent_id,
+        "argsrepr": shortened(repr(tuple(args)) if argsrepr is None else argsrepr),
+        "kwargsrepr": shortened(repr(dict(kwargs)) if kwargsrepr is None else kwargsrepr),
+        "origin": origin,
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+    }
+    if ignore_result is not None:
+        all_headers["ignore_result"] = ignore_result
+    properties: dict[str, Any] = {"correlation_id": task_id, "reply_to": reply_to, "delivery_mode": 2}
+    if priority is not None:
+        properties["priority"] = priority
+    body = dump_body([list(args), dict(kwargs), dict(embed or _NO_EMBED)])
+    return Message(body=body, headers=all_headers, properties=properties)
+
+
+def shortened(text: str, limit: int = REPR_LIMIT) -> str:
+    """Return `text`, cut to `limit` characters with an ellipsis at its end."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def parse_call(message: Message) -> TaskCall:
+    """Read a message as a task's call; raise `MessageError` with a reason for a person where it is none."""
+    headers = message.headers
+    name = headers.get("task")
+    if not isinstance(name, str) or not name:
+        raise MessageError("no `task` header: this is not a task message of Celery's protocol 2")
+    task_id = message.id
+    if not task_id:
+        raise MessageError(f"task {name!r} has no id")
+    args, kwargs, embed = _parts(load_body(message))
+    return TaskCall(
+        id=task_id,
+        name=name,
+        args=args,
+        kwargs=kwargs,
+        embed=embed,
+        headers=headers,
+        properties=message.properties,
+        retries=headers.get("retries") or 0,
+        eta=parse_time(headers.get("eta"), "eta"),
+        expires=parse_time(headers.get("expires"), "expires"),
+        root_id=headers.get("root_id"),
+        parent_id=headers.get("parent_id"),
+        group=headers.get("group"),
+        ignore_result=headers.get("ignore_result"),
+        tick=headers.get(TICK_HEADER),
+    )
+
+
+def _parts(body: Any) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+    if not isinstance(body, list) or len(body) != 3:
+        raise MessageError("body is not [args, kwargs, embed]")
+    args, kwargs, embed = body
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise MessageError("body's args are not a list, or its kwargs not an object")
+    return args, kwargs, embed if isinstance(embed, dict) else {}
+
+
+def parse_time(value: Any, what: str) -> datetime | None:
+    """Read an ISO 8601 time of the wire; a naive one is UTC."""
+    if value is None:
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise MessageError(f"header `{what}` is not an ISO 8601 time: {value!r}") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,42 @@
+"""How many messages a process may claim ahead: about 10 ms of work, and nothing behind a task that may be long.
+
+Durations are kept by task name, as a high estimate (a decaying maximum), since one slow run in a hundred is what makes
+others wait. An unknown name counts as long.
+"""
+
+from __future__ import annotations
+
+HORIZON_SECONDS = 0.010
+LIMIT = 100
+_DECAY = 0.98
+
+
+class ReadAhead:
+    """Durations as measured by one process, and the claim size that follows from them."""
+
+    __slots__ = ("_estimates", "_recent")
+
+    def __init__(self) -> None:
+        self._estimates: dict[str, float] = {}
+        self._recent = 0.0
+
+    def measured(self, name: str, seconds: float) -> None:
+        """Note how long a run of task `name` took."""
+        known = self._estimates.get(name)
+        self._estimates[name] = seconds if known is None else max(seconds, known * _DECAY)
+        self._recent = max(seconds, self._recent * _DECAY)
+
+    def is_short(self, name: str) -> bool:
+        """Whether a run of this task is expected to end within the horizon."""
+        return self._estimates.get(name, HORIZON_SECONDS) < HORIZON_SECONDS
+
+    def reset(self) -> None:
+        """Forget what was measured: after a redelivery or a reconnect nothing is claimed ahead until tasks settle."""
+        self._estimates.clear()
+        self._recent = 0.0
+
+    def limit(self) -> int:
+        """How many messages to claim at once, 1 or more."""
+        if not self._estimates:
+            return 1
+        return max(1, min(LIMIT, int(HORIZON_SECONDS / max(self._recent, 1e-6))))
