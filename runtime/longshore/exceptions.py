@@ -91,6 +91,9 @@ class Retry(TaskPredicate):
         self.message = message
         self.exc = exc
         self.when = when
+        self.arguments: tuple[Any, Any] | None = None
+        """New (args, kwargs) of the next try, where `retry` was given any."""
+        self.queue: str | None = None
 
     def __str__(self) -> str:
         reason = self.message or (repr(self.exc) if self.exc is not None else "")
@@ -127,11 +130,11 @@ class WorkerLostError(TaskError):
     """The process that ran the task died."""
 
 
-class SoftTimeLimitExceeded(TaskError):  # noqa: N818 - Celery's name
+class SoftTimeLimitExceeded(TaskError):
     """Raised inside a task when its soft time limit is over."""
 
 
-class TimeLimitExceeded(TaskError):  # noqa: N818 - Celery's name
+class TimeLimitExceeded(TaskError):
     """The hard time limit is over: the child that ran the task was ended."""
 
 

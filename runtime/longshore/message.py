@@ -26,7 +26,7 @@ OUR_HEADERS = (DEAD_HEADER, DELIVERIES_HEADER, PARKED_HEADER)
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message: `body` bytes as sent, `headers` (protocol 2), AMQP-like `properties` (correlation_id, priority …)."""
+    """One message: `body` as sent, `headers` (protocol 2), AMQP-like `properties` (correlation_id, priority …)."""
 
     body: bytes
     headers: dict[str, Any]
@@ -61,10 +61,17 @@ def dump_body(value: Any) -> bytes:
 
     Raises `TypeError` for what JSON cannot hold.
     """
-    from kombu.utils.json import dumps
+    return _encode(value).encode()
 
-    text: str = dumps(value)
-    return text.encode()
+
+def _special(value: Any) -> Any:
+    """Encode what JSON has no form for; kombu (slow to import) is only asked for such values."""
+    from kombu.utils.json import JSONEncoder
+
+    return JSONEncoder().default(value)
+
+
+_encode = json.JSONEncoder(default=_special, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def load_body(message: Message) -> Any:

@@ -1,0 +1,457 @@
+"""The app: settings, the registry of tasks, and the way to the broker.
+
+One object serves clients and workers. Connections open when they are first needed and anew after a fork; importing an
+app connects to nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import importlib.util
+import os
+import socket
+import threading
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, overload
+
+from longshore.brokers import open_broker
+from longshore.brokers.port import Broker, Outgoing
+from longshore.core.protocol import build_message, parse_call
+from longshore.core.settle import FAILURE, SUCCESS, Ignored, Retried, Succeeded
+from longshore.exceptions import DuplicateTask, ImproperlyConfigured, NoResultBackend, NotRegistered
+from longshore.execution import Execution, Run, execute
+from longshore.result import AsyncResult, EagerResult
+from longshore.results import open_results
+from longshore.results.port import ResultBackend, ResultMeta
+from longshore.settings import Settings
+from longshore.task import Request, current_request, due_time, function_origin
+from longshore.task import Task as BaseTask
+
+_apps: weakref.WeakSet[Longshore] = weakref.WeakSet()
+_shared: list[Callable[[Longshore], BaseTask]] = []
+_current: Longshore | None = None
+
+
+class TaskRegistry(Mapping[str, BaseTask]):
+    """Name → task. A second function under a name is an error that names both places."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, BaseTask] = {}
+
+    def __getitem__(self, name: str) -> BaseTask:
+        try:
+            return self._tasks[name]
+        except KeyError:
+            raise NotRegistered(
+                f"no task {name!r} is registered; known: {', '.join(sorted(self._tasks)) or 'none'}"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks
+
+    def register(self, task: BaseTask) -> BaseTask:
+        """Add a task; the same function again (a module imported twice) is no duplicate."""
+        other = self._tasks.get(task.name)
+        if other is not None and other.origin != task.origin:
+            raise DuplicateTask(
+                f"two tasks are named {task.name!r}: {other.origin} and {task.origin}; give one a name="
+            )
+        return self._tasks.setdefault(task.name, task)
+
+
+class Longshore:
+    """An application: ``app = Longshore("shop", broker="redis://…")``. Arguments and settings are Celery's."""
+
+    Task: type[BaseTask] = BaseTask
+    """The class of tasks whose decorator names no `base`."""
+
+    def __init__(
+        self,
+        main: str | None = None,
+        *,
+        broker: str | None = None,
+        backend: str | None = None,
+        include: Iterable[str] = (),
+        set_as_current: bool = True,
+        task_cls: str | type[BaseTask] | None = None,
+        config_source: Any = None,
+        **settings: Any,
+    ) -> None:
+        self.main = main
+        given = {"broker_url": broker, "result_backend": backend, "include": tuple(include)}
+        self.conf = Settings({**{key: value for key, value in given.items() if value}, **settings})
+        self.tasks = TaskRegistry()
+        self._lock = threading.RLock()
+        self._broker: Broker | None = None
+        self._backend: ResultBackend | None = None
+        if task_cls is not None:
+            self.Task = import_object(task_cls) if isinstance(task_cls, str) else task_cls
+        if config_source is not None:
+            self.config_from_object(config_source)
+        for declare in _shared:
+            declare(self)
+        _apps.add(self)
+        if set_as_current:
+            self.set_current()
+
+    def __repr__(self) -> str:
+        return f"<Longshore {self.main or '__main__'}>"
+
+    def set_current(self) -> None:
+        """Make this the app of `current_app`."""
+        global _current  # noqa: PLW0603 - the process has one current app, as in Celery
+        _current = self
+
+    # -- settings ----------------------------------------------------------------------------------------------------
+
+    def config_from_object(self, source: Any, namespace: str | None = None) -> None:
+        """Take settings from a module or object (or its dotted name); with `namespace`, those with that prefix."""
+        source = import_object(source) if isinstance(source, str) else source
+        prefix = f"{namespace}_".lower() if namespace else ""
+        items = source.items() if isinstance(source, Mapping) else ((n, getattr(source, n)) for n in dir(source))
+        for name, value in items:
+            if not name.startswith("_") and name.lower().startswith(prefix) and _is_setting(name, value, prefix):
+                self.conf[name.lower().removeprefix(prefix)] = value
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    @overload
+    def task(self, function: Callable[..., Any], /) -> BaseTask: ...
+    @overload
+    def task(self, /, **options: Any) -> Callable[[Callable[..., Any]], BaseTask]: ...
+    def task(self, function: Any = None, /, **options: Any) -> Any:
+        """Make a function a task: ``@app.task`` or ``@app.task(bind=True, acks_late=True, …)``."""
+        if function is not None:
+            if not callable(function):
+                raise TypeError(f"@app.task takes a function or keyword options, not {function!r}; write name=")
+            return self._register(function, options)
+        return lambda f: self._register(f, options)
+
+    def _register(self, function: Callable[..., Any], options: Mapping[str, Any]) -> BaseTask:
+        return self.tasks.register(make_task(self, function, **options))
+
+    def gen_task_name(self, name: str, module: str) -> str:
+        """Return the automatic name of a function: module + name; override it for another rule."""
+        if module == "__main__":
+            module = self.main or module
+        return f"{module}.{name}" if module else name
+
+    def autodiscover_tasks(self, packages: Iterable[str] = (), related_name: str | None = "tasks") -> None:
+        """Import ``PACKAGE.tasks`` of each package that has one."""
+        for package in packages:
+            module = f"{package}.{related_name}" if related_name else package
+            if importlib.util.find_spec(package) and importlib.util.find_spec(module):
+                importlib.import_module(module)
+
+    def import_includes(self) -> None:
+        """Import the modules of `include` and `imports`, so that their tasks are registered."""
+        for module in (*self.conf.include, *self.conf.imports):
+            try:
+                importlib.import_module(module)
+            except ModuleNotFoundError as error:
+                raise ImproperlyConfigured(f"setting include names the module {module!r}: {error}") from error
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    @property
+    def broker(self) -> Broker:
+        """The broker of the settings."""
+        with self._lock:
+            if self._broker is None:
+                url = self.conf.broker_url
+                if not url:
+                    raise ImproperlyConfigured(
+                        "no broker: set broker_url, pass broker= or -b, or set LONGSHORE_BROKER_URL "
+                        "(sqlite:///tasks.db needs no server)"
+                    )
+                self._broker = open_broker(url)
+            return self._broker
+
+    @property
+    def has_backend(self) -> bool:
+        """Whether results have a place."""
+        return bool(self.conf.result_backend)
+
+    @property
+    def backend(self) -> ResultBackend:
+        """The result backend of the settings; without one, `NoResultBackend`."""
+        with self._lock:
+            if self._backend is None:
+                url = self.conf.result_backend
+                if not url:
+                    raise NoResultBackend(
+                        "no result backend is configured: set result_backend or LONGSHORE_RESULT_BACKEND"
+                    )
+                self._backend = open_results(url)
+            return self._backend
+
+    def send_task(
+        self,
+        name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Send a task by name, without importing it.
+
+        Options: queue, countdown (s), eta, expires (s or datetime), priority (0 to 9), task_id, headers,
+        ignore_result, time_limit, soft_time_limit, shadow, argsrepr, kwargsrepr. Returns when the broker has the
+        message; raises `BrokerError` within the deadline (5 s) otherwise. Never touches the result backend.
+        """
+        if self.conf.task_always_eager:
+            return self.run_eagerly(self.tasks[name], args or (), kwargs or {}, options.get("task_id"))
+        outgoing = self.outgoing(name, args or (), kwargs or {}, **options)
+        self.broker.send([outgoing], deadline=self.conf.task_publish_timeout)
+        return AsyncResult(outgoing.message.headers["id"], app=self)
+
+    def send_many(self, calls: Iterable[tuple[BaseTask | str, Sequence[Any]]], **options: Any) -> list[AsyncResult]:
+        """Send many calls, ``[(task, args), …]``, in few round trips; on an error some may be in the queue already."""
+        batch = [
+            self.outgoing(task if isinstance(task, str) else task.name, args, {}, **options) for task, args in calls
+        ]
+        self.broker.send(batch, deadline=self.conf.task_publish_timeout)
+        return [AsyncResult(outgoing.message.headers["id"], app=self) for outgoing in batch]
+
+    def outgoing(
+        self,
+        name: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        queue: str | None = None,
+        countdown: float | None = None,
+        eta: datetime | None = None,
+        expires: float | datetime | None = None,
+        priority: int | None = None,
+        task_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        ignore_result: bool | None = None,
+        time_limit: float | None = None,
+        soft_time_limit: float | None = None,
+        shadow: str | None = None,
+        argsrepr: str | None = None,
+        kwargsrepr: str | None = None,
+    ) -> Outgoing:
+        """Return the message of a call and the queue for it; sends nothing."""
+        now = datetime.now(UTC)
+        due = due_time(countdown, eta, now)
+        deadline = expires if isinstance(expires, datetime) else None
+        request = current_request.get()
+        message = build_message(
+            name,
+            args,
+            kwargs,
+            task_id=task_id or str(uuid.uuid4()),
+            eta=due,
+            expires=due_time(expires if not isinstance(expires, datetime) else None, deadline, now),
+            priority=_checked_priority(self.conf.task_default_priority if priority is None else priority),
+            root_id=request.root_id,
+            parent_id=request.id,
+            headers=headers,
+            ignore_result=ignore_result,
+            time_limit=time_limit,
+            soft_time_limit=soft_time_limit,
+            shadow=shadow,
+            origin=_origin(),
+            argsrepr=argsrepr,
+            kwargsrepr=kwargsrepr,
+        )
+        return Outgoing(queue or self.queue_for(name), message, due.timestamp() if due and due > now else None)
+
+    def queue_for(self, name: str) -> str:
+        """Return the queue of a task: its own, then `task_routes` (exact name, then patterns), then the default."""
+        task = self.tasks.get(name)
+        if task is not None and task.queue:
+            return task.queue
+        routes: Mapping[str, Any] = self.conf.task_routes
+        route = routes.get(name) or next((r for p, r in routes.items() if fnmatch.fnmatchcase(name, p)), None)
+        if route is not None:
+            return str(route["queue"] if isinstance(route, Mapping) else route)
+        return str(self.conf.task_default_queue)
+
+    def run_eagerly(
+        self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None = None
+    ) -> AsyncResult:
+        """Run a task in this process through the worker's code, retries at once, and return its result."""
+        message = self.outgoing(task.name, args, kwargs, task_id=task_id).message
+        while True:
+            run = Run(parse_call(message), message, queue=self.queue_for(task.name), is_eager=True)
+            execution = execute(task, run)
+            if not isinstance(execution.outcome, Retried):
+                return _eager_result(self, run.call.id, execution)
+            message = execution.outcome.message
+
+    # -- results -----------------------------------------------------------------------------------------------------
+
+    def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
+        """Return the handle of a call, by its id."""
+        return AsyncResult(task_id, app=self)
+
+    def store_state(self, task_id: str | None, state: str | None, meta: Any, request: Request) -> None:
+        """Store a task's own state; see `BaseTask.update_state`."""
+        if task_id is None or state is None:
+            raise ImproperlyConfigured("update_state needs a state, and outside a run a task_id")
+        self.backend.store(
+            [ResultMeta(task_id=task_id, status=state, result=meta, parent_id=request.parent_id)],
+            expires=self.conf.result_expires,
+        )
+
+    def close(self) -> None:
+        """Close this process's connections; they open again when they are needed."""
+        with self._lock:
+            for resource in (self._broker, self._backend):
+                if resource is not None:
+                    resource.close()
+            self._broker = self._backend = None
+
+
+def _eager_result(app: Longshore, task_id: str, execution: Execution) -> AsyncResult:
+    outcome = execution.outcome
+    status = SUCCESS if isinstance(outcome, Succeeded | Ignored) else FAILURE
+    if execution.error is not None and app.conf.task_eager_propagates:
+        raise execution.error
+    meta = ResultMeta(task_id=task_id, status=status, result=outcome.value if isinstance(outcome, Succeeded) else None)
+    return EagerResult(meta, app=app, error=execution.error)
+
+
+def make_task(
+    app: Longshore,
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    bind: bool = False,
+    base: type[BaseTask] | None = None,
+    **options: Any,
+) -> BaseTask:
+    """Return a task object of a class of its own around a function; an unknown option is an error."""
+    base = base or app.Task
+    unknown = [option for option in options if not hasattr(base, option)]
+    if unknown:
+        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: unknown option {', '.join(sorted(unknown))}")
+    fields: dict[str, Any] = {
+        **options,
+        "app": app,
+        "name": name or app.gen_task_name(function.__name__, function.__module__),
+        "origin": function_origin(function),
+        "run": function if bind else staticmethod(function),
+        "__doc__": function.__doc__,
+        "__module__": function.__module__,
+        "__wrapped__": staticmethod(function),
+    }
+    task: BaseTask = type(function.__name__, (base,), fields)()
+    return task
+
+
+@overload
+def shared_task(function: Callable[..., Any], /) -> BaseTask: ...
+@overload
+def shared_task(name: str | None = None, /, **options: Any) -> Callable[[Callable[..., Any]], BaseTask]: ...
+def shared_task(function: Any = None, /, **options: Any) -> Any:
+    """Make a function a task of every app, those to come included; for libraries that have no app of their own.
+
+    ``@shared_task("name")`` is accepted too.
+    """
+    if isinstance(function, str):
+        options, function = {**options, "name": function}, None
+    if function is None:
+        return lambda f: _share(f, options)
+    return _share(function, options)
+
+
+def _share(function: Callable[..., Any], options: Mapping[str, Any]) -> BaseTask:
+    def declare(app: Longshore) -> BaseTask:
+        return app.tasks.register(make_task(app, function, **options))
+
+    _shared.append(declare)
+    for app in list(_apps):
+        declare(app)
+    name = options.get("name")
+    proxy: BaseTask = _SharedTask(function, name, declare)  # type: ignore[assignment]  # it forwards everything to a BaseTask
+    return proxy
+
+
+class _SharedTask:
+    """Stands for a shared task in the module that defines it: whatever is asked goes to the current app's task."""
+
+    def __init__(
+        self, function: Callable[..., Any], name: str | None, declare: Callable[[Longshore], BaseTask]
+    ) -> None:
+        self.__wrapped__ = function
+        self.__doc__ = function.__doc__
+        self._name = name
+        self._declare = declare
+
+    def _task(self) -> BaseTask:
+        app = get_current_app()
+        name = self._name or app.gen_task_name(self.__wrapped__.__name__, self.__wrapped__.__module__)
+        task = app.tasks.get(name)
+        return task if task is not None else self._declare(app)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._task()(*args, **kwargs)
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._task(), attribute)
+
+    def __repr__(self) -> str:
+        return f"<@shared_task: {self._name or self.__wrapped__.__qualname__}>"
+
+
+def get_current_app() -> Longshore:
+    """Return the app made last; a process without one gets one with default settings."""
+    return _current if _current is not None else Longshore("default")
+
+
+class _CurrentApp:
+    """`current_app`: whatever is asked goes to the current app."""
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(get_current_app(), attribute)
+
+    def __repr__(self) -> str:
+        return repr(get_current_app())
+
+
+current_app: Longshore = _CurrentApp()  # type: ignore[assignment]  # it forwards everything to a Longshore
+
+
+def import_object(path: str) -> Any:
+    """Import ``package.module:attribute``, or ``package.module.attribute``, or a module."""
+    module, _, attribute = path.partition(":")
+    if attribute:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        return found
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError:
+        parent, _, last = path.rpartition(".")
+        if not parent:
+            raise
+        return getattr(importlib.import_module(parent), last)
+
+
+def _is_setting(name: str, value: Any, prefix: str) -> bool:
+    """A module also holds imports and helpers; without a prefix only lower-case names that are no code are settings."""
+    return bool(prefix) or (name.islower() and not callable(value) and not isinstance(value, type(os)))
+
+
+def _checked_priority(priority: int | None) -> int | None:
+    if priority is not None and not 0 <= priority <= 9:  # noqa: PLR2004 - AMQP's range
+        raise ImproperlyConfigured(f"priority {priority} is not within 0 (lowest) to 9 (highest)")
+    return priority
+
+
+def _origin() -> str:
+    return f"gen{os.getpid()}@{socket.gethostname()}"

@@ -1,0 +1,196 @@
+"""One run of one task in this process: handlers in Celery's order, exceptions turned into an `Outcome`.
+
+Knows nothing of brokers or claims: what the outcome means for the message is decided by `longshore.core.settle`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import random
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from longshore.core.backoff import retry_delay
+from longshore.core.protocol import TaskCall
+from longshore.core.settle import (
+    FAILURE,
+    RETRY,
+    SUCCESS,
+    Failed,
+    Failure,
+    Ignored,
+    Outcome,
+    Rejected,
+    Retried,
+    Succeeded,
+    next_try,
+)
+from longshore.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
+from longshore.message import Message, dump_body
+from longshore.task import Request, Task, current_request
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one execution needs to know besides the task itself."""
+
+    call: TaskCall
+    message: Message
+    queue: str
+    redelivered: bool = False
+    deliveries: int = 0
+    hostname: str | None = None
+    ignore_result: bool = False
+    is_eager: bool = False
+
+    def request(self) -> Request:
+        """Return what the task sees as `self.request`."""
+        call = self.call
+        return Request(
+            id=call.id,
+            task=call.name,
+            args=call.args,
+            kwargs=call.kwargs,
+            retries=call.retries,
+            eta=call.eta,
+            expires=call.expires,
+            root_id=call.root_id,
+            parent_id=call.parent_id,
+            group=call.group,
+            headers=call.headers,
+            properties=call.properties,
+            delivery_info={
+                "routing_key": self.queue,
+                "redelivered": self.redelivered,
+                "priority": call.properties.get("priority"),
+            },
+            deliveries=self.deliveries,
+            hostname=self.hostname,
+            reply_to=call.properties.get("reply_to"),
+            correlation_id=call.properties.get("correlation_id"),
+            ignore_result=self.ignore_result,
+            is_eager=self.is_eager,
+            called_directly=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a run ended: the outcome, and the exception itself for whoever is in the same process."""
+
+    outcome: Outcome
+    error: BaseException | None = None
+
+
+def execute(task: Task, run: Run) -> Execution:
+    """Run a task once. Never raises what the task raised."""
+    token = current_request.set(run.request())
+    try:
+        return _traced(task, run)
+    finally:
+        current_request.reset(token)
+
+
+def _traced(task: Task, run: Run) -> Execution:
+    call = run.call
+    try:
+        task.before_start(call.id, call.args, call.kwargs)
+        value = task.run(*call.args, **call.kwargs)
+        if inspect.iscoroutine(value):
+            value = asyncio.run(value)
+        dump_body(value)  # a result that cannot be stored is the task's failure, found while its request is known
+    except Ignore:
+        return Execution(Ignored())
+    except Reject as reject:
+        return Execution(Rejected(str(reject.reason), reject.requeue), reject)
+    except Retry as signal:
+        return _retried(task, run, signal)
+    except BaseException as error:  # noqa: BLE001 - a task may raise anything; SystemExit ends the task, not the worker
+        return _raised(task, run, error)
+    _handler(task, task.on_success, value, call.id, call.args, call.kwargs)
+    _handler(task, task.after_return, SUCCESS, value, call.id, call.args, call.kwargs, None)
+    return Execution(Succeeded(value))
+
+
+def _raised(task: Task, run: Run, error: BaseException) -> Execution:
+    if task.should_autoretry(error):
+        try:
+            return _retried(task, run, _auto_retry(task, run, error))
+        except BaseException as final:  # noqa: BLE001 - the tries are used up: `final` is the task's exception
+            error = final
+    return _failed(task, run, error)
+
+
+def _auto_retry(task: Task, run: Run, error: BaseException) -> Retry:
+    """With a back-off that decides the delay, otherwise `retry_kwargs` may say `countdown`; as in Celery."""
+    options = dict(task.retry_kwargs)
+    if task.retry_backoff:
+        options["countdown"] = retry_delay(task.retry_policy, run.call.retries, random.random())
+    return task.retry(exc=error, throw=False, **options)
+
+
+def _retried(task: Task, run: Run, signal: Retry) -> Execution:
+    call = run.call
+    due = _due(signal.when)
+    body = None
+    if signal.arguments is not None:
+        args, kwargs = signal.arguments
+        body = dump_body([list(call.args if args is None else args), dict(call.kwargs if kwargs is None else kwargs),
+                          call.embed])  # fmt: skip
+    error = signal.exc or signal
+    failure = describe(error)
+    message = next_try(run.message, call, due, body=body)
+    _handler(task, task.on_retry, error, call.id, call.args, call.kwargs, failure.traceback)
+    _handler(task, task.after_return, RETRY, error, call.id, call.args, call.kwargs, failure.traceback)
+    return Execution(Retried(failure, message, signal.queue or run.queue, due.timestamp()), signal)
+
+
+def _due(when: Any) -> datetime:
+    if isinstance(when, datetime):
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    return datetime.now(UTC) + timedelta(seconds=float(when or 0))
+
+
+def _failed(task: Task, run: Run, error: BaseException) -> Execution:
+    call = run.call
+    failure = describe(error)
+    _handler(task, task.on_failure, error, call.id, call.args, call.kwargs, failure.traceback)
+    _handler(task, task.after_return, FAILURE, error, call.id, call.args, call.kwargs, failure.traceback)
+    return Execution(Failed(failure), error)
+
+
+def _handler(task: Task, handler: Callable[..., None], *args: Any) -> None:
+    """Call a user's handler; what it raises is logged and changes nothing about the task's end."""
+    try:
+        handler(*args)
+    except Exception:  # it is the user's code
+        logger.exception("handler %s of task %s raised", handler.__name__, task.name)
+
+
+def describe(error: BaseException) -> Failure:
+    """Return an exception as it is stored: arguments that JSON cannot hold become their repr."""
+    module = type(error).__module__
+    if isinstance(error, MaxRetriesExceededError | Reject | Ignore | Retry):
+        module = "celery.exceptions"  # Celery clients know these names there
+    return Failure(
+        type=type(error).__qualname__,
+        module=module,
+        args=[_plain(arg) for arg in error.args],
+        text=str(error),
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _plain(value: Any) -> Any:
+    try:
+        dump_body(value)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+    return value

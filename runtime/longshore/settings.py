@@ -1,0 +1,167 @@
+"""An app's settings: Celery's lower-case names where they mean the same, checked when they are set.
+
+A plain class, not a pydantic model: a worker's start-up time counts, and pydantic is not imported by a worker.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from longshore.exceptions import ImproperlyConfigured
+
+_UNSET = object()
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, str) and value.lower() in {"1", "true", "yes", "on", "0", "false", "no", "off", ""}:
+        return value.lower() in {"1", "true", "yes", "on"}
+    if isinstance(value, bool | int):
+        return bool(value)
+    raise ValueError("is not true or false")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("is not a string")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    number = value.total_seconds() if hasattr(value, "total_seconds") else float(value)
+    if number < 0:
+        raise ValueError("is negative")
+    return float(number)
+
+
+def _count(value: Any) -> int:
+    number = int(value)
+    if number < 1:
+        raise ValueError("is less than 1")
+    return number
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _optional(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else parse(value)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value)
+
+
+def _only_json(value: Any) -> str:
+    if value != "json":
+        raise ValueError("can only be 'json': pickle and others are refused")
+    return "json"
+
+
+def _only_json_list(value: Any) -> tuple[str, ...]:
+    names = _names(value)
+    if set(names) - {"json", "application/json"}:
+        raise ValueError("can only hold 'json': pickle and others are refused")
+    return names
+
+
+SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
+    "broker_url": (None, _optional(_text), "Address of the broker: sqlite:///FILE, redis://…, amqp://…"),
+    "result_backend": (None, _optional(_text), "Address of the result backend; without one, results are off"),
+    "store_url": (None, _optional(_text), "Address of the store for locks and ticks; default: the broker's"),
+    "include": ((), _names, "Modules that a worker imports, so that their tasks are registered"),
+    "imports": ((), _names, "Celery's older name for `include`"),
+    "task_default_queue": ("celery", _text, "Queue of a task for which nobody named one"),
+    "task_default_priority": (None, _optional(int), "Priority of a call for which nobody said one, 0 (lowest) to 9"),
+    "task_routes": ({}, _mapping, "Task name or pattern → {'queue': …}"),
+    "task_acks_late": (False, _boolean, "Acknowledge after the run instead of just before it"),
+    "task_acks_on_failure_or_timeout": (True, _boolean, "With late acks: acknowledge failed tasks too"),
+    "task_reject_on_worker_lost": (True, _boolean, "With late acks: run again what a dying process was running"),
+    "task_track_started": (False, _boolean, "Store the state STARTED"),
+    "task_ignore_result": (False, _boolean, "Store no results"),
+    "task_store_errors_even_if_ignored": (False, _boolean, "Store failures of tasks whose results are ignored"),
+    "task_always_eager": (False, _boolean, "Run tasks in the caller at once; for tests"),
+    "task_eager_propagates": (False, _boolean, "In eager mode: raise what the task raises"),
+    "task_serializer": ("json", _only_json, "How arguments are encoded"),
+    "result_serializer": ("json", _only_json, "How results are encoded"),
+    "accept_content": (("json",), _only_json_list, "What encodings are accepted"),
+    "result_expires": (86_400.0, _optional(_seconds), "How long results are kept, in seconds"),
+    "task_publish_timeout": (5.0, _seconds, "Deadline of a send, in seconds"),
+    "worker_concurrency": (None, _optional(_count), "Processes of a worker; default: the CPUs of its cgroup"),
+    "timezone": ("UTC", _text, "Zone of naive times in schedules"),
+    "enable_utc": (True, _boolean, "Accepted for Celery's sake; times on the wire are always UTC"),
+    "beat_schedule": ({}, _mapping, "Periodic tasks"),
+    "broker_connection_retry_on_startup": (True, _boolean, "Accepted for Celery's sake; a worker always tries again"),
+    "worker_prefetch_multiplier": (1, int, "Accepted for Celery's sake; read-ahead follows the tasks' durations"),
+    "worker_hijack_root_logger": (True, _boolean, "Let a worker configure logging"),
+}
+"""name → (default, parser, meaning)."""
+
+_ENVIRONMENT = {
+    "broker_url": "LONGSHORE_BROKER_URL",
+    "result_backend": "LONGSHORE_RESULT_BACKEND",
+    "store_url": "LONGSHORE_STORE_URL",
+}
+
+
+class Settings(MutableMapping[str, Any]):
+    """Settings by attribute or by key. An unknown name or a wrong value is an error that says what is right.
+
+    The environment (`LONGSHORE_BROKER_URL`, `LONGSHORE_RESULT_BACKEND`, `LONGSHORE_STORE_URL`) wins over the code: the
+    same code runs on a laptop and in a pod.
+    """
+
+    _values: dict[str, Any]
+
+    def __init__(self, values: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> None:
+        object.__setattr__(self, "_values", {})
+        object.__setattr__(self, "_environ", os.environ if environ is None else environ)
+        self.update(values or {})
+
+    def __getitem__(self, name: str) -> Any:
+        variable = _ENVIRONMENT.get(name)
+        if variable and self._environ.get(variable):
+            return self._environ[variable]
+        if name in self._values:
+            return self._values[name]
+        return _known(name)[0]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _, parse, _ = _known(name)
+        try:
+            self._values[name] = parse(value)
+        except (TypeError, ValueError) as error:
+            raise ImproperlyConfigured(f"setting {name}={value!r} {error}") from None
+
+    def __delitem__(self, name: str) -> None:
+        self._values.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SETTINGS)
+
+    def __len__(self) -> int:
+        return len(SETTINGS)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def is_set(self, name: str) -> bool:
+        """Whether somebody gave this setting a value."""
+        return bool(self[name] != SETTINGS[name][0])
+
+
+def _known(name: str) -> tuple[Any, Callable[[Any], Any], str]:
+    known = SETTINGS.get(name)
+    if known is None:
+        near = difflib.get_close_matches(name.lower(), SETTINGS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ImproperlyConfigured(f"unknown setting {name!r}{hint}")
+    return known

@@ -1,0 +1,276 @@
+"""A task: a function under a name that workers know, and the ways to call it.
+
+The public names are Celery's. A task object is made once per process; what belongs to one run is in `request`, which
+is a context variable, so that threads and coroutines each see their own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from longshore.core.backoff import retry_delay
+from longshore.exceptions import ImproperlyConfigured, MaxRetriesExceededError, Reject, Retry
+from longshore.policy import AckPolicy, RetryPolicy
+
+if TYPE_CHECKING:
+    from longshore.app import Longshore
+    from longshore.result import AsyncResult
+
+_UNSET: Any = object()
+
+
+@dataclass(slots=True)
+class Request:
+    """What a running task may know of its call (`self.request`)."""
+
+    id: str | None = None
+    task: str | None = None
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    retries: int = 0
+    eta: datetime | None = None
+    expires: datetime | None = None
+    root_id: str | None = None
+    parent_id: str | None = None
+    group: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    delivery_info: Mapping[str, Any] = field(default_factory=dict)
+    """routing_key (the queue), redelivered, priority."""
+    deliveries: int = 0
+    """Started executions before this one."""
+    hostname: str | None = None
+    reply_to: str | None = None
+    correlation_id: str | None = None
+    ignore_result: bool = False
+    is_eager: bool = False
+    called_directly: bool = True
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the message was held by somebody before."""
+        return bool(self.delivery_info.get("redelivered"))
+
+
+_NO_REQUEST = Request()
+current_request: contextvars.ContextVar[Request] = contextvars.ContextVar("longshore_request", default=_NO_REQUEST)
+
+
+class Task:
+    """Base of every task. Subclass it (`base=`, `task_cls=`) for handlers or attributes kept for a process's life."""
+
+    app: Longshore
+    name: str
+    origin: str = ""
+    """Where the function stands, ``file:line``; a duplicate name names both places."""
+
+    queue: str | None = None
+    priority: int | None = None
+    max_retries: int | None = 3
+    default_retry_delay: float = 180.0
+    autoretry_for: tuple[type[BaseException], ...] = ()
+    dont_autoretry_for: tuple[type[BaseException], ...] = ()
+    retry_kwargs: Mapping[str, Any] = {}
+    retry_backoff: bool | float = False
+    retry_backoff_max: float = 600.0
+    retry_jitter: bool = True
+    acks_late: bool | None = None
+    acks_on_failure_or_timeout: bool | None = None
+    reject_on_worker_lost: bool | None = None
+    track_started: bool | None = None
+    ignore_result: bool | None = None
+    throws: tuple[type[BaseException], ...] = ()
+    """Expected exceptions: logged in one line, without a traceback."""
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    expires: float | datetime | None = None
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - a subclass says what it takes
+        """Do the work; the decorated function takes this place."""
+        raise ImproperlyConfigured(f"task {self.name} has no run()")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run in this process; sends nothing."""
+        return self.run(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<@task: {self.name}>"
+
+    # -- calling -----------------------------------------------------------------------------------------------------
+
+    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Send the task: the short form of `apply_async(args, kwargs)`."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult:
+        """Send the task; options are those of `Longshore.send_task`: queue, countdown, eta, priority, task_id, etc.
+
+        Arguments that the function cannot take are a `TypeError` here, not in a worker.
+        """
+        args, kwargs = args or (), kwargs or {}
+        self.check_arguments(args, kwargs)
+        if self.app.conf.task_always_eager:
+            return self.apply(args, kwargs, task_id=options.get("task_id"))
+        return self.app.send_task(self.name, args, kwargs, **{**self._defaults(), **options})
+
+    def _defaults(self) -> dict[str, Any]:
+        named = ("queue", "priority", "expires", "time_limit", "soft_time_limit")
+        return {name: value for name in named if (value := getattr(self, name)) is not None}
+
+    def apply(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, *, task_id: str | None = None
+    ) -> AsyncResult:
+        """Run the task here and now, as a worker would, and return its result."""
+        return self.app.run_eagerly(self, args or (), kwargs or {}, task_id)
+
+    def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise `TypeError` when the function cannot be called with these arguments."""
+        signature = self._signature()
+        if signature is None:
+            return
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"task {self.name}{signature}: {error}") from None
+
+    def _signature(self) -> inspect.Signature | None:
+        cached = self.__dict__.get("_signature_cache", _UNSET)
+        if cached is _UNSET:
+            try:
+                cached = inspect.signature(self.run)
+            except (TypeError, ValueError):  # a builtin without one: the worker will tell
+                cached = None
+            self.__dict__["_signature_cache"] = cached
+        found: inspect.Signature | None = cached
+        return found
+
+    def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
+        """Return the result of a call of this task, by id."""
+        return self.app.AsyncResult(task_id)
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    @property
+    def request(self) -> Request:
+        """The call that runs now; outside a run it is empty and `called_directly`."""
+        return current_request.get()
+
+    def retry(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        exc: BaseException | None = None,
+        throw: bool = True,
+        *,
+        eta: datetime | None = None,
+        countdown: float | None = None,
+        max_retries: Any = _UNSET,
+        queue: str | None = None,
+    ) -> Retry:
+        """Try this task again later: ``raise self.retry(exc=exc, countdown=10)``.
+
+        The same id and queue, a new message. When the tries are used up, raises `exc`, or `MaxRetriesExceededError`.
+        """
+        if isinstance(args, BaseException):
+            raise TypeError("retry() got an exception as `args`; write self.retry(exc=…)")
+        request = self.request
+        if request.called_directly:
+            self._raise_outside_a_run(exc)
+        limit = self.max_retries if max_retries is _UNSET else max_retries
+        if limit is not None and request.retries >= limit:
+            raise exc or MaxRetriesExceededError(f"task {self.name}[{request.id}] was retried {request.retries} times")
+        if eta is None and countdown is None:
+            countdown = retry_delay(self.retry_policy, request.retries, random.random())
+        when: Any = eta if eta is not None else countdown
+        signal = Retry(None, exc, when)
+        signal.__cause__ = exc
+        signal.arguments = None if args is None and kwargs is None else (args, kwargs)
+        signal.queue = queue
+        if throw:
+            raise signal
+        return signal
+
+    def _raise_outside_a_run(self, exc: BaseException | None) -> NoReturn:
+        if exc is not None:
+            raise exc
+        raise ImproperlyConfigured(f"retry() of {self.name} outside a run: the task was called as a function")
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How this task is retried, as a value."""
+        return RetryPolicy(
+            max_retries=self.max_retries,
+            default_delay=self.default_retry_delay,
+            backoff=float(self.retry_backoff) if self.retry_backoff else None,
+            backoff_max=self.retry_backoff_max,
+            jitter=self.retry_jitter,
+        )
+
+    def ack_policy(self, *, late_by_default: bool) -> AckPolicy:
+        """How this task is acknowledged: its own word, then the app's, then the pool's."""
+        conf = self.app.conf
+        late = self.acks_late
+        if late is None:
+            late = conf.task_acks_late or late_by_default
+        on_failure, on_lost = self.acks_on_failure_or_timeout, self.reject_on_worker_lost
+        return AckPolicy(
+            late=late,
+            on_failure_or_timeout=conf.task_acks_on_failure_or_timeout if on_failure is None else on_failure,
+            reject_on_worker_lost=conf.task_reject_on_worker_lost if on_lost is None else on_lost,
+        )
+
+    def should_autoretry(self, error: BaseException) -> bool:
+        """Whether `autoretry_for` asks for another try after this exception."""
+        if isinstance(error, Retry | Reject) or not self.autoretry_for:
+            return False
+        return isinstance(error, tuple(self.autoretry_for)) and not isinstance(error, tuple(self.dont_autoretry_for))
+
+    def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None) -> None:
+        """Store a state of one's own, such as ``PROGRESS`` with a meta."""
+        self.app.store_state(task_id or self.request.id, state, meta, self.request)
+
+    # -- handlers, called in Celery's order --------------------------------------------------------------------------
+
+    def before_start(self, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Called by the worker before the run."""
+
+    def on_success(self, retval: Any, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Called by the worker after a run that returned."""
+
+    def on_retry(
+        self, exc: BaseException | None, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], einfo: Any
+    ) -> None:
+        """Called by the worker when the task is to be tried again."""
+
+    def on_failure(
+        self, exc: BaseException, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], einfo: Any
+    ) -> None:
+        """Called by the worker when the task failed for good."""
+
+    def after_return(  # noqa: PLR0917 - Celery's signature
+        self, status: str, retval: Any, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], einfo: Any
+    ) -> None:
+        """Called by the worker after every run, whatever its end."""
+
+
+def due_time(countdown: float | None, eta: datetime | None, now: datetime) -> datetime | None:
+    """Return when a call is due, in UTC; a naive `eta` is UTC."""
+    if countdown is not None:
+        return now + timedelta(seconds=countdown)
+    if eta is None:
+        return None
+    return eta.replace(tzinfo=UTC) if eta.tzinfo is None else eta.astimezone(UTC)
+
+
+def function_origin(function: Callable[..., Any]) -> str:
+    """Return ``file:line`` of a function, for messages about it."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
