@@ -5,12 +5,11 @@ Knows nothing of brokers or claims: what the outcome means for the message is de
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import random
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -104,7 +103,7 @@ def _traced(task: Task, run: Run) -> Execution:
         task.before_start(call.id, call.args, call.kwargs)
         value = task.run(*call.args, **call.kwargs)
         if inspect.iscoroutine(value):
-            value = asyncio.run(value)
+            value = _await(value)
         dump_body(value)  # a result that cannot be stored is the task's failure, found while its request is known
     except Ignore:
         return Execution(Ignored())
@@ -117,6 +116,12 @@ def _traced(task: Task, run: Run) -> Execution:
     _handler(task, task.on_success, value, call.id, call.args, call.kwargs)
     _handler(task, task.after_return, SUCCESS, value, call.id, call.args, call.kwargs, None)
     return Execution(Succeeded(value))
+
+
+def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio  # only a worker of coroutine tasks pays for it
+
+    return asyncio.run(coroutine)
 
 
 def _raised(task: Task, run: Run, error: BaseException) -> Execution:

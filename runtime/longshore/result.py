@@ -129,7 +129,13 @@ class EagerResult(AsyncResult):
         """The value itself, or the exception itself."""
         return self._value
 
-    def get(self, timeout: float | None = None, propagate: bool = True, **_: Any) -> Any:  # noqa: ARG002
+    def get(
+        self,
+        timeout: float | None = None,  # noqa: ARG002 - it is there already
+        propagate: bool = True,
+        disable_sync_subtasks: bool = True,  # noqa: ARG002 - nothing waits
+        callback: Callable[[str, Any], Any] | None = None,
+    ) -> Any:
         """Return the value, or raise what the task raised."""
         if propagate and isinstance(self._value, BaseException):
             raise self._value
@@ -165,12 +171,16 @@ def rebuild_exception(stored: Any) -> BaseException:
     return type(name, (RemoteTaskError,), {"__module__": module or __name__})(*args)
 
 
+_HOMES = {
+    "builtins": builtins,
+    "exceptions": builtins,
+    "celery.exceptions": exceptions,
+    exceptions.__name__: exceptions,
+}
+
+
 def _known_exception(name: str, module: str) -> type[BaseException] | None:
-    homes = {
-        "builtins": builtins,
-        "exceptions": builtins,
-        "celery.exceptions": exceptions,
-        exceptions.__name__: exceptions,
-    }
-    candidate: Any = getattr(homes.get(module), name, None)
-    return candidate if isinstance(candidate, type) and issubclass(candidate, BaseException) else None
+    candidate = getattr(_HOMES.get(module), name, None)
+    if isinstance(candidate, type) and issubclass(candidate, BaseException):
+        return candidate
+    return None
