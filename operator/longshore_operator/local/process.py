@@ -1,0 +1,74 @@
+"""One worker as a local process: start it tied to this one, tell it to drain, kill it with its children, read its end.
+
+Knows processes and signals; knows nothing of pools, pods or why somebody wants it to end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from longshore_operator.local import launch
+
+TAIL_BYTES = 16_384
+
+
+class WorkerProcess:
+    """A running worker: a supervisor and its children, in a process group of their own.
+
+    Its own group keeps a terminal's Ctrl-C away from it: who drains, and when, is decided here.
+    """
+
+    def __init__(self, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+        self.log = log
+        python = [sys.executable, "-m", "longshore", *arguments]
+        with log.open("ab") as output:
+            self._log_start = output.tell()
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", launch.MODULE, str(os.getpid()), *python],
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's pid, which is its group's too."""
+        return self._popen.pid
+
+    def poll(self) -> int | None:
+        """Return the exit code, `None` while it runs."""
+        if self._popen.returncode is None and self._popen.poll() is not None:
+            self._signal_group(signal.SIGKILL)  # a supervisor that was killed leaves no children behind
+        return self._popen.returncode
+
+    def drain(self) -> None:
+        """Ask it to finish what runs and end."""
+        if self._popen.returncode is None:
+            self._popen.terminate()
+
+    def kill(self) -> None:
+        """End it and its children at once; their claims go back to the queue."""
+        if self._popen.returncode is None:
+            self._signal_group(signal.SIGKILL)
+
+    def last_line(self) -> str:
+        """Return the last thing that it said, for a person who asks why it ended."""
+        with self.log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_start, size - TAIL_BYTES))
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._popen.pid, number)
+        except ProcessLookupError:
+            pass
