@@ -180,7 +180,7 @@ _HOMES = {
 
 
 def _known_exception(name: str, module: str) -> type[BaseException] | None:
-    candidate = getattr(_HOMES.get(module), name, None)
+    candidate: object = getattr(_HOMES.get(module), name, None)
     if isinstance(candidate, type) and issubclass(candidate, BaseException):
         return candidate
     return None

@@ -68,6 +68,12 @@ def _only_json_list(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _only_true(value: Any) -> bool:
+    if not _boolean(value):
+        raise ValueError("can only be true: a task whose process died always runs again")
+    return True
+
+
 SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "broker_url": (None, _optional(_text), "Address of the broker: sqlite:///FILE, redis://…, amqp://…"),
     "result_backend": (None, _optional(_text), "Address of the result backend; without one, results are off"),
@@ -79,7 +85,7 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "task_routes": ({}, _mapping, "Task name or pattern → {'queue': …}"),
     "task_acks_late": (False, _boolean, "Acknowledge after the run instead of just before it"),
     "task_acks_on_failure_or_timeout": (True, _boolean, "With late acks: acknowledge failed tasks too"),
-    "task_reject_on_worker_lost": (True, _boolean, "With late acks: run again what a dying process was running"),
+    "task_reject_on_worker_lost": (True, _only_true, "With late acks: run again what a dying process was running"),
     "task_track_started": (False, _boolean, "Store the state STARTED"),
     "task_ignore_result": (False, _boolean, "Store no results"),
     "task_store_errors_even_if_ignored": (False, _boolean, "Store failures of tasks whose results are ignored"),

@@ -82,13 +82,10 @@ class Task:
     retry_jitter: bool = True
     acks_late: bool | None = None
     acks_on_failure_or_timeout: bool | None = None
-    reject_on_worker_lost: bool | None = None
     track_started: bool | None = None
     ignore_result: bool | None = None
     throws: tuple[type[BaseException], ...] = ()
     """Expected exceptions: logged in one line, without a traceback."""
-    time_limit: float | None = None
-    soft_time_limit: float | None = None
     expires: float | datetime | None = None
 
     def run(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - a subclass says what it takes
@@ -122,7 +119,7 @@ class Task:
         return self.app.send_task(self.name, args, kwargs, **{**self._defaults(), **options})
 
     def _defaults(self) -> dict[str, Any]:
-        named = ("queue", "priority", "expires", "time_limit", "soft_time_limit")
+        named = ("queue", "priority", "expires")
         return {name: value for name in named if (value := getattr(self, name)) is not None}
 
     def apply(
@@ -220,11 +217,10 @@ class Task:
         late = self.acks_late
         if late is None:
             late = conf.task_acks_late or late_by_default
-        on_failure, on_lost = self.acks_on_failure_or_timeout, self.reject_on_worker_lost
+        on_failure = self.acks_on_failure_or_timeout
         return AckPolicy(
             late=late,
             on_failure_or_timeout=conf.task_acks_on_failure_or_timeout if on_failure is None else on_failure,
-            reject_on_worker_lost=conf.task_reject_on_worker_lost if on_lost is None else on_lost,
         )
 
     def should_autoretry(self, error: BaseException) -> bool:
@@ -255,7 +251,7 @@ class Task:
     ) -> None:
         """Called by the worker when the task failed for good."""
 
-    def after_return(  # noqa: PLR0917 - Celery's signature
+    def after_return(
         self, status: str, retval: Any, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], einfo: Any
     ) -> None:
         """Called by the worker after every run, whatever its end."""

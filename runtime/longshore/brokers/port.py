@@ -27,7 +27,7 @@ class Capabilities:
     """ETA and countdown wait in the broker."""
     priorities: bool
     atomic_settle: bool
-    """A settlement and the messages that it sends happen in one transaction; otherwise sent (confirmed), then settled."""
+    """A settlement and what it sends happen in one transaction; otherwise sent (confirmed), then settled."""
     counts_leased: bool
     """`depths` can tell how many messages are claimed."""
     counts_delayed: bool
@@ -101,7 +101,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds claims: one process of one worker. `worker` is unique for ever (pod UID and start); `slot` within it."""
+    """Who holds claims: one process. `worker` is unique for ever (pod UID and start), `slot` within its worker."""
 
     worker: str
     slot: int
@@ -155,7 +155,7 @@ class Consumer(Protocol):
         """
 
     def flush(self) -> int:
-        """Carry out what is noted, at once; return how many settlements came too late (their claim was not ours any more)."""
+        """Carry out what is noted, at once; return how many came too late (the claim was not ours any more)."""
 
     def close(self) -> None:
         """Flush, give back what is held (uncounted), and end."""
@@ -174,7 +174,7 @@ class Broker(Protocol):
         """Make sure that the queues exist; adopt what is there."""
 
     def send(self, outgoing: Sequence[Outgoing], *, deadline: float = SEND_DEADLINE_SECONDS) -> None:
-        """Put the messages into their queues, confirmed where the broker can; raise `BrokerError` within the deadline."""
+        """Put messages into their queues, confirmed where the broker can; raise `BrokerError` within the deadline."""
 
     def depths(self, queues: Sequence[str]) -> Mapping[str, QueueDepth | None]:
         """Return what is in each queue, in one round trip; `None` for a queue that does not exist."""

@@ -27,8 +27,8 @@ def open_broker(url: str) -> Broker:
     module = _MODULES.get(scheme)
     if module is None:
         raise ImproperlyConfigured(
-            f"broker address {redact_url(url)!r} has the unknown scheme {scheme!r}; use sqlite://, redis://, rediss://, "
-            "amqp:// or amqps://"
+            f"broker address {redact_url(url)!r} has the unknown scheme {scheme!r}; "
+            "use sqlite://, redis://, rediss://, amqp:// or amqps://"
         )
     broker: Broker = import_module(module).open(url)
     return broker

@@ -39,7 +39,7 @@ class ResultBackend(Protocol):
         """Return the state of each task, `None` where nothing is stored."""
 
     def wait(self, task_id: str, timeout: float | None) -> ResultMeta | None:
-        """Wait until a task has ended (SUCCESS, FAILURE, REVOKED) and return its state; `None` after `timeout` seconds."""
+        """Wait for a task's end (SUCCESS, FAILURE, REVOKED) and return its state; `None` after `timeout` seconds."""
 
     def forget(self, task_ids: Sequence[str]) -> None:
         """Remove the stored states."""

@@ -1,0 +1,115 @@
+"""``longshore worker``: from options and environment to a running supervisor."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+
+import click
+
+from longshore.app import Longshore
+from longshore.cli.loading import load_app
+from longshore.exceptions import ImproperlyConfigured
+from longshore.policy import DeadLetterPolicy
+from longshore.worker.logs import LEVELS, configure_logging
+from longshore.worker.options import (
+    DEFAULT_DRAIN_SECONDS,
+    WorkerOptions,
+    available_cpus,
+    check_queues,
+    parse_dead_letter,
+)
+
+
+class DeadLetter(click.ParamType[tuple[str, DeadLetterPolicy]]):
+    """``QUEUE=DEADQUEUE[:MAXDELIVERIES[:keep|drop]]``."""
+
+    name = "QUEUE=DEAD"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, DeadLetterPolicy]:
+        """Read the text."""
+        try:
+            return parse_dead_letter(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("app")
+@click.option("-Q", "--queues", help="Queues to work on, separated by commas.  [default: the app's task_default_queue]")
+@click.option("-c", "--concurrency", type=click.IntRange(1, 1024),
+              help="Processes.  [default: worker_concurrency, else the CPUs of the cgroup]")  # fmt: skip
+@click.option("--execution", type=click.Choice(["processes"]), default="processes", help="How tasks run side by side.")
+@click.option("-n", "--hostname", "--name", "name", help="Name for people.  [default: longshore@HOST]")
+@click.option("-l", "--log-level", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), default="info",
+              help="Least severe level that is logged.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default="auto",
+              help="auto: text on a terminal, JSON otherwise.")  # fmt: skip
+@click.option("-b", "--broker", help="Broker address.  [default: LONGSHORE_BROKER_URL, else the app's broker_url]")
+@click.option("--result-backend", help="Result backend address.  [default: LONGSHORE_RESULT_BACKEND, else the app's]")
+@click.option(
+    "--ack-policy",
+    type=click.Choice(["early", "late"]),
+    default="early",
+    help="When a task that says nothing itself is acknowledged: just before its start, or after its end.",
+)
+@click.option("--drain-timeout", type=click.FloatRange(min=0), default=DEFAULT_DRAIN_SECONDS,
+              envvar="LONGSHORE_DRAIN_TIMEOUT", show_envvar=True,
+              help="Seconds that running tasks get after SIGTERM, before they are killed and go back.")  # fmt: skip
+@click.option("--dead-letter", "dead_letters", multiple=True, type=DeadLetter(),
+              help="QUEUE=DEADQUEUE[:MAXDELIVERIES[:keep|drop]]: where messages go that cannot run any more, after how "
+              "many started executions, and whether failed tasks are kept there. May be repeated.  "
+              "[default: QUEUE=QUEUE.dead:5:drop]")  # fmt: skip
+@click.option("--http-port", type=click.IntRange(1, 65535), envvar="LONGSHORE_HTTP_PORT", show_envvar=True,
+              help="Port of /healthz, /readyz and /metrics.  [default: off]")  # fmt: skip
+def worker(
+    app: str,
+    queues: str | None,
+    concurrency: int | None,
+    execution: str,  # noqa: ARG001 - one choice so far
+    name: str | None,
+    log_level: str,
+    log_format: str,
+    broker: str | None,
+    result_backend: str | None,
+    ack_policy: str,
+    drain_timeout: float,
+    dead_letters: tuple[tuple[str, DeadLetterPolicy], ...],
+    http_port: int | None,
+) -> int:
+    """Run the tasks of APP (MODULE:ATTRIBUTE, such as shop.tasks:app) from its queues, in the foreground.
+
+    SIGTERM or Ctrl-C drains: nothing more is claimed, running tasks finish, the rest goes back. A second Ctrl-C kills.
+    """
+    configure_logging(log_level, json_lines=None if log_format == "auto" else log_format == "json")
+    loaded = load_app(app)
+    _override(loaded, broker, result_backend)
+    loaded.import_includes()
+    options = WorkerOptions(
+        queues=check_queues(tuple(queues.split(",")) if queues else (loaded.conf.task_default_queue,)),
+        concurrency=concurrency or loaded.conf.worker_concurrency or available_cpus(),
+        worker=f"{os.environ.get('LONGSHORE_POD_UID') or socket.gethostname()}.{uuid.uuid4().hex[:12]}",
+        name=name or f"longshore@{socket.gethostname()}",
+        late_by_default=ack_policy == "late",
+        drain_seconds=drain_timeout,
+        http_port=http_port,
+        pool=os.environ.get("LONGSHORE_POOL"),
+        dead_letters=dict(dead_letters),
+    )
+    from longshore.worker.supervisor import Supervisor
+
+    return Supervisor(loaded, options).run()
+
+
+def _override(app: Longshore, broker: str | None, result_backend: str | None) -> None:
+    """An option wins over the environment, which wins over the code."""
+    for variable, value in (("LONGSHORE_BROKER_URL", broker), ("LONGSHORE_RESULT_BACKEND", result_backend)):
+        if value:
+            os.environ[variable] = value
+    if not app.conf.broker_url:
+        raise ImproperlyConfigured(
+            "no broker: pass -b, set LONGSHORE_BROKER_URL or the app's broker_url (sqlite:///tasks.db needs no server)"
+        )

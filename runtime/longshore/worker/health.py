@@ -1,0 +1,76 @@
+"""Probes and metrics of a worker over HTTP, from the supervisor: they depend neither on the broker nor on a task's GIL.
+
+Imported only where a port is asked for: a worker on a laptop pays nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+from longshore.worker.board import Board
+from longshore.worker.options import WorkerOptions
+
+if TYPE_CHECKING:
+    from longshore.worker.keeper import Keeper
+
+
+class HealthServer:
+    """Serves ``/healthz`` (the supervisor lives), ``/readyz`` (a process claims), ``/metrics`` (Prometheus text)."""
+
+    def __init__(self, options: WorkerOptions, board: Board, keeper: Keeper) -> None:
+        self._options = options
+        self._board = board
+        self._keeper = keeper
+        health = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                code, body = health.answer(self.path)
+                self.send_response(code)
+                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Probes every second are no news."""
+
+        self._server = ThreadingHTTPServer(("", options.http_port or 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        """Return status and body for a path."""
+        if path == "/healthz":
+            return 200, b"ok\n"
+        if path == "/readyz":
+            return self._readiness()
+        if path == "/metrics":
+            return 200, self._metrics().encode()
+        return 404, b"there is /healthz, /readyz and /metrics\n"
+
+    def _readiness(self) -> tuple[int, bytes]:
+        if self._keeper.draining:
+            return 503, b"draining\n"
+        ready = any(self._board.read(index).ready for index in range(self._board.slots))
+        return (200, b"ok\n") if ready else (503, b"no process claims yet\n")
+
+    def _metrics(self) -> str:
+        slots = [self._board.read(index) for index in range(self._board.slots)]
+        rows = (
+            ("longshore_worker_slots", "gauge", "Processes of this worker", len(slots)),
+            ("longshore_worker_busy_slots", "gauge", "Processes that run a task", sum(s.busy for s in slots)),
+            ("longshore_worker_held_messages", "gauge", "Claims, running ones included", sum(s.held for s in slots)),
+            ("longshore_tasks_run_total", "counter", "Runs that ended", sum(s.processed for s in slots)),
+            ("longshore_tasks_failed_total", "counter", "Runs that failed", sum(s.failed for s in slots)),
+            ("longshore_worker_draining", "gauge", "1 while draining", int(self._keeper.draining)),
+        )
+        return "".join(f"# HELP {n} {text}\n# TYPE {n} {kind}\n{n} {value}\n" for n, kind, text, value in rows)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()

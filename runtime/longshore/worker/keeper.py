@@ -1,0 +1,133 @@
+"""The keeper: what a worker owes its broker while its processes work, in one thread of the supervisor.
+
+Every 2 seconds it keeps the claims of live processes and reports; every second it takes over from the dead; at once it
+gives back what a dead process of its own held.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from longshore.brokers.port import Broker, Owner, WorkerReport
+from longshore.exceptions import BrokerError
+from longshore.worker.board import Board
+from longshore.worker.options import WorkerOptions
+
+logger = logging.getLogger("longshore.worker")
+
+SWEEP_SECONDS = 1.0
+KEEP_SECONDS = 2.0
+TASKS_IN_REPORT = 200
+
+
+class Keeper:
+    """Broker upkeep for one worker. Its methods may be called from the supervisor's main thread at any time."""
+
+    def __init__(self, broker: Broker, options: WorkerOptions, board: Board, tasks: Mapping[str, object]) -> None:
+        self._broker = broker
+        self._options = options
+        self._board = board
+        self._tasks = tuple(sorted(tasks))
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._owners: list[Owner] = []
+        self._orphans: list[tuple[Owner, str | None]] = []
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._started_at = time.time()
+        self._broken = False
+        self.draining = False
+
+    def start(self, owners: Sequence[Owner]) -> None:
+        """Begin, for these live processes."""
+        self._owners = list(owners)
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Hold the keeper between two of its calls: no broker lock is taken while the caller forks."""
+        with self._lock:
+            yield
+
+    def live(self, owners: Sequence[Owner]) -> None:
+        """Say which processes live now."""
+        self._owners = list(owners)
+
+    def orphan(self, owner: Owner, started: str | None) -> None:
+        """Give back, at once and until it succeeds, what a dead process held."""
+        self._orphans.append((owner, started))
+        self._news.set()
+
+    def stop(self) -> None:
+        """Give back what is left, take the report down, end."""
+        self._stopping = True
+        self._news.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        next_keep = 0.0
+        while not self._stopping:
+            with self._lock:
+                if time.monotonic() >= next_keep:
+                    next_keep = time.monotonic() + KEEP_SECONDS
+                    self._guarded(self._keep)
+                self._guarded(self._release_orphans)
+                self._guarded(self._sweep)
+            self._news.wait(SWEEP_SECONDS)
+            self._news.clear()
+        self._guarded(self._release_orphans)
+        self._guarded(lambda: self._broker.forget_worker(self._options.worker))
+
+    def _guarded(self, call: object) -> None:
+        try:
+            call()  # type: ignore[operator]  # a bound method or a lambda
+            self._broken = False
+        except BrokerError as error:
+            if not self._broken:
+                logger.warning("upkeep: %s", error)
+            self._broken = True
+
+    def _keep(self) -> None:
+        slots = [owner.slot for owner in self._owners]
+        self._broker.keep_claims(self._options.worker, slots, self._options.queues)
+        self._broker.report(self._report())
+
+    def _release_orphans(self) -> None:
+        while self._orphans:
+            owner, started = self._orphans[0]
+            count = self._broker.release_owner(owner, self._options.queues, started)
+            logger.info("%d claims of %s are back in their queues", count, owner)
+            self._orphans.pop(0)
+
+    def _sweep(self) -> None:
+        self._broker.sweep(self._options.queues)
+
+    def _report(self) -> WorkerReport:
+        slots = [self._board.read(index) for index in range(self._board.slots)]
+        return WorkerReport(
+            worker=self._options.worker,
+            name=self._options.name,
+            pool=self._options.pool,
+            queues=self._options.queues,
+            capacity=len(slots),
+            busy=sum(slot.busy for slot in slots),
+            held=sum(slot.held for slot in slots),
+            processed=sum(slot.processed for slot in slots),
+            draining=self.draining,
+            tasks=self._tasks[:TASKS_IN_REPORT],
+            task_count=len(self._tasks),
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            started_at=self._started_at,
+            at=time.time(),
+        )

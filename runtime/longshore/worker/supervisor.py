@@ -1,0 +1,227 @@
+"""The supervisor: starts the processes of a worker, keeps their claims alive, replaces the dead, drains them all.
+
+It runs no task. Broker calls happen in the keeper's thread, so that a dead broker never delays a signal; the keeper
+rests while a child is forked, so that no child inherits a lock that nobody will release.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from longshore.app import Longshore
+from longshore.brokers.port import Owner, QueueSpec
+from longshore.core.backoff import reconnect_delay
+from longshore.exceptions import BrokerRefused, BrokerUnavailable, LongshoreError
+from longshore.worker.board import Board
+from longshore.worker.keeper import Keeper
+from longshore.worker.options import WorkerOptions
+from longshore.worker.signals import WakePipe, die_with_parent
+from longshore.worker.tasks import TaskProcess
+
+if TYPE_CHECKING:
+    from longshore.worker.health import HealthServer
+
+logger = logging.getLogger("longshore.worker")
+
+QUICK_DEATH_SECONDS = 5.0
+MAX_RESTART_DELAY_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Child:
+    """One process, as its supervisor sees it."""
+
+    index: int
+    owner: Owner
+    pid: int = 0
+    started_at: float = 0.0
+    quick_deaths: int = 0
+    restart_at: float = field(default=0.0)
+
+
+class Supervisor:
+    """Runs a worker until it is drained; `run` returns the exit code."""
+
+    def __init__(self, app: Longshore, options: WorkerOptions) -> None:
+        self._app = app
+        self._options = options
+        self._board = Board(options.concurrency)
+        self._wake = WakePipe()
+        self._next_slot = 0
+        self._children = [Child(index, self._new_owner()) for index in range(options.concurrency)]
+        self._keeper = Keeper(app.broker, options, self._board, app.tasks)
+        self._stops = 0
+        self._kill_at = float("inf")
+        self._exit_code = 0
+
+    def _new_owner(self) -> Owner:
+        """Owner numbers are never used twice: a claim of a dead child never looks like its successor's."""
+        self._next_slot += 1
+        return Owner(self._options.worker, self._next_slot)
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Start, supervise, drain."""
+        self._install_signals()
+        try:
+            self._declare()
+        except LongshoreError as error:
+            logger.error("%s", error)
+            return 1
+        if self._stops:
+            return 0
+        gc.collect()
+        gc.freeze()  # the children's collectors leave the shared pages alone
+        for child in self._children:
+            self._start(child)
+        self._keeper.start([child.owner for child in self._children])
+        server = self._serve_health()
+        logger.info("worker %s ready: %d processes on %s", self._options.name, len(self._children),
+                    ", ".join(self._options.queues))  # fmt: skip
+        self._supervise()
+        self._keeper.stop()
+        if server is not None:
+            server.close()
+        logger.info("worker %s ended", self._options.name)
+        return self._exit_code
+
+    def _declare(self) -> None:
+        """Wait for a broker that is down; end for one that refuses."""
+        failures = 0
+        while not self._stops:
+            try:
+                self._app.broker.declare([QueueSpec(name) for name in self._options.queues])
+                return
+            except BrokerUnavailable as error:
+                failures += 1
+                if failures == 1:
+                    logger.warning("%s; trying again until it answers", error)
+                self._wake.wait(reconnect_delay(failures))
+
+    def _install_signals(self) -> None:
+        self._wake.install()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to be woken
+
+    def _stop(self, number: int, _frame: object) -> None:
+        self._stops += 1
+        if self._stops == 1:
+            self._kill_at = time.monotonic() + self._options.drain_seconds
+        elif number == signal.SIGINT or self._stops > 2:  # noqa: PLR2004 - a second SIGTERM may come from a script
+            self._kill_at = 0.0
+
+    def _serve_health(self) -> HealthServer | None:
+        if self._options.http_port is None:
+            return None
+        from longshore.worker.health import HealthServer
+
+        try:
+            return HealthServer(self._options, self._board, self._keeper)
+        except OSError as error:
+            logger.error("port %d for probes: %s; use --http-port for another", self._options.http_port, error.strerror)
+            self._exit_code = 1
+            self._stop(signal.SIGTERM, None)
+            return None
+
+    def _supervise(self) -> None:
+        told = 0
+        while any(child.pid for child in self._children) or not self._stops:
+            if self._stops > told:
+                self._tell(told)
+                told = self._stops
+            if self._stops and time.monotonic() >= self._kill_at:
+                self._signal_all(signal.SIGKILL)
+            self._reap()
+            if not self._stops:
+                self._restart_due()
+            self._wake.wait(self._patience())
+
+    def _tell(self, told: int) -> None:
+        if told == 0:
+            self._keeper.draining = True
+            running = sum(1 for child in self._children if child.pid and self._board.read(child.index).busy)
+            logger.info("draining: %d running tasks may take up to %.0f s; a second Ctrl-C kills them", running,
+                        self._options.drain_seconds)  # fmt: skip
+            self._signal_all(signal.SIGTERM)
+
+    def _patience(self) -> float:
+        """How long nothing can happen that no signal tells."""
+        now = time.monotonic()
+        if self._stops:
+            return min(1.0, max(0.01, self._kill_at - now))
+        waits = [child.restart_at - now for child in self._children if not child.pid]
+        return max(0.01, min([1.0, *waits]))
+
+    # -- children ----------------------------------------------------------------------------------------------------
+
+    def _start(self, child: Child) -> None:
+        with self._keeper.resting():
+            child.pid = os.fork()
+        if child.pid == 0:
+            self._child_main(child)
+        child.started_at = time.monotonic()
+
+    def _child_main(self, child: Child) -> None:
+        """Never returns."""
+        code = 70
+        try:
+            die_with_parent()
+            wake = WakePipe()
+            wake.install()
+            process = TaskProcess(self._app, self._options, child.owner, self._board.pen(child.index), wake.fd)
+            signal.signal(signal.SIGTERM, lambda *_: process.drain())
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells everybody; the supervisor decides
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if self._stops == 0:
+                process.run()
+            code = 0
+        except BrokerRefused as error:
+            logger.error("%s", error)
+        except BaseException:
+            logger.exception("a worker process failed; this is a defect of Longshore")
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        by_pid = {child.pid: child for child in self._children if child.pid}
+        for pid, child in by_pid.items():
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                self._ended(child, status)
+
+    def _ended(self, child: Child, status: int) -> None:
+        slot = self._board.read(child.index)
+        clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+        if not clean:
+            how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
+            logger.warning("process %d died by %s while %s; its claims go back", child.pid, how,
+                           f"running {slot.task_id}" if slot.task_id else "idle")  # fmt: skip
+            self._keeper.orphan(child.owner, slot.task_id)
+        self._board.clear_run(child.index)
+        child.quick_deaths = child.quick_deaths + 1 if time.monotonic() - child.started_at < QUICK_DEATH_SECONDS else 0
+        delay = min(MAX_RESTART_DELAY_SECONDS, reconnect_delay(child.quick_deaths)) if child.quick_deaths else 0.0
+        child.pid, child.restart_at = 0, time.monotonic() + delay
+        child.owner = self._new_owner()
+        self._keeper.live([other.owner for other in self._children])
+
+    def _restart_due(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if not child.pid and child.restart_at <= now:
+                self._start(child)
+
+    def _signal_all(self, number: int) -> None:
+        for child in self._children:
+            if child.pid:
+                os.kill(child.pid, number)  # not reaped yet, so the number is still its own
