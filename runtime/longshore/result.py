@@ -168,7 +168,8 @@ def rebuild_exception(stored: Any) -> BaseException:
             pass
     if name == "TaskRevokedError":
         return TaskRevokedError(*args)
-    return type(name, (RemoteTaskError,), {"__module__": module or __name__})(*args)
+    stand_in: BaseException = type(name, (RemoteTaskError,), {"__module__": module or __name__})(*args)
+    return stand_in
 
 
 _HOMES = {

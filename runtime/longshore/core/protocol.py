@@ -15,6 +15,7 @@ from longshore.exceptions import MessageError
 from longshore.message import Message, dump_body, load_body
 
 REPR_LIMIT = 1024
+BODY_PARTS = 3  # args, kwargs, embed
 TICK_HEADER = "longshore-tick"
 """On a CronSchedule's tick: {v: 1, schedule, time, copy}; `copy` differs between two publishings of one tick."""
 
@@ -126,7 +127,7 @@ def parse_call(message: Message) -> TaskCall:
         embed=embed,
         headers=headers,
         properties=message.properties,
-        retries=headers.get("retries") or 0,
+        retries=_count(headers.get("retries"), "retries"),
         eta=parse_time(headers.get("eta"), "eta"),
         expires=parse_time(headers.get("expires"), "expires"),
         root_id=headers.get("root_id"),
@@ -138,12 +139,20 @@ def parse_call(message: Message) -> TaskCall:
 
 
 def _parts(body: Any) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
-    if not isinstance(body, list) or len(body) != 3:
+    if not isinstance(body, list) or len(body) != BODY_PARTS:
         raise MessageError("body is not [args, kwargs, embed]")
     args, kwargs, embed = body
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise MessageError("body's args are not a list, or its kwargs not an object")
     return args, kwargs, embed if isinstance(embed, dict) else {}
+
+
+def _count(value: Any, what: str) -> int:
+    if value is None:
+        return 0
+    if not isinstance(value, int) or value < 0:
+        raise MessageError(f"header `{what}` is not a count: {value!r}")
+    return value
 
 
 def parse_time(value: Any, what: str) -> datetime | None:

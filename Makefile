@@ -1,0 +1,50 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo test unit check format clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Install Longshore into .venv
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Longshore needs Python 3.11 or newer; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
+	touch $@
+
+dev: $(VENV)/.dev ## Install what tests and checks need as well
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock --editable '.[operator]'
+	touch $@
+
+demo: $(VENV)/.installed ## Measure every file of Python's standard library, one task a file, and report
+	@cd docs/examples/codestats && ../../../$(BIN)/python -m codestats
+
+test: $(VENV)/.dev ## Run every check and every test; what cannot run here is skipped with its reason
+	$(BIN)/python -m tests.setup
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+unit: $(VENV)/.dev ## Run the tests that need no server and no cluster
+	$(BIN)/python -m pytest -m 'not lab and not integration'
+
+check: $(VENV)/.dev ## Lint, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Format and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove what builds and tests left (not the lab's caches)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .longshore dist
+
+-include lab.mk
