@@ -6,6 +6,7 @@ A password may only ever be in a Secret; an address in a spec that holds one is 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -19,21 +20,15 @@ _SECRET_OPTION = re.compile(r"[?&][^=&]*(pass|secret|token)[^=&]*=", re.IGNORECA
 
 _NO_PASSWORD = "must not hold a password: put the whole address into a Secret and use urlFrom"  # noqa: S105 - a message
 
-PlainUrl = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=2048),
-    Rule(
-        "must be an address with a scheme, such as redis://redis:6379/0 or amqp://rabbitmq:5672/",
-        holds=lambda url: _SCHEME.match(url) is not None,
-        cel="self.matches('^[a-z][a-z0-9+.-]*://')",
-    ),
-    Rule(_NO_PASSWORD, holds=lambda url: _PASSWORD.search(url) is None, cel="!self.matches('://[^/@]*:[^@]*@')"),
-    Rule(
-        _NO_PASSWORD,
-        holds=lambda url: _SECRET_OPTION.search(url) is None,
-        cel="!self.matches('(?i)[?&][^=&]*(pass|secret|token)[^=&]*=')",
-    ),
-]
+
+def _url_rule(message: str, *, holds: Callable[[str], bool], cel: str) -> Rule:
+    return Rule(
+        message,
+        holds=lambda address: address.url is None or holds(address.url),
+        cel=f"!has(self.url) || {cel}",
+        field="url",
+        reason="FieldValueForbidden",
+    )
 
 
 class SecretKeyRef(SpecModel):
@@ -60,6 +55,22 @@ class Address(SpecModel):
             holds=lambda a: sum(one is not None for one in (a.url_from, a.name, a.url)) == 1,
             cel="[has(self.urlFrom), has(self.name), has(self.url)].filter(isSet, isSet).size() == 1",
         ),
+        # Said of the whole, as forbidden: of a field that is invalid the server prints the value, here a password.
+        _url_rule(
+            "must be an address with a scheme, such as redis://redis:6379/0 or amqp://rabbitmq:5672/",
+            holds=lambda url: _SCHEME.match(url) is not None,
+            cel="self.url.matches('^[a-z][a-z0-9+.-]*://')",
+        ),
+        _url_rule(
+            _NO_PASSWORD,
+            holds=lambda url: _PASSWORD.search(url) is None,
+            cel="!self.url.matches('://[^/@]*:[^@]*@')",
+        ),
+        _url_rule(
+            _NO_PASSWORD,
+            holds=lambda url: _SECRET_OPTION.search(url) is None,
+            cel="!self.url.matches('(?i)[?&][^=&]*(pass|secret|token)[^=&]*=')",
+        ),
     )
 
     url_from: UrlFrom | None = Field(
@@ -70,6 +81,6 @@ class Address(SpecModel):
         default=None,
         description="One of the addresses that the operator was installed with. It says which namespaces may use it.",
     )
-    url: PlainUrl | None = Field(
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
         default=None, description="The address itself, without a password, such as `redis://redis:6379/0`."
     )

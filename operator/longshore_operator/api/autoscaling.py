@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from longshore_operator.api.base import SpecModel
+from longshore_operator.api.base import SpecModel, unseen_default
 from longshore_operator.api.rules import Rule
 
 TargetType = Literal["Wait", "Backlog"]
@@ -128,6 +128,7 @@ class Autoscaling(SpecModel):
     target: Target = Field(
         default=Target(type="Wait", wait_seconds=10),
         description="What the autoscaler keeps to. Default: no message waits longer than 10 seconds.",
+        json_schema_extra=unseen_default,
     )
     behavior: Behavior = Field(default=Behavior(), description="The pace of growing and shrinking.")
     scale_to_zero_after_seconds: int = Field(

@@ -56,6 +56,13 @@ def map_list(key: str) -> dict[str, Any]:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
+def unseen_default(schema: dict[str, Any]) -> None:
+    """Keep a default out of the CRD: the server would write it into the object, and a later `kubectl apply` that
+    chooses another alternative of the union would be merged with it.
+    """
+    schema.pop("default", None)
+
+
 class Model(BaseModel):
     """A value of the API. Immutable; `model_copy(update=…)` makes a changed one."""
 

@@ -80,10 +80,14 @@ def with_validations(schema: JsonSchemaValue, rules: Iterable[Rule | ChangeRule]
     return {**schema, "x-kubernetes-validations": [*schema.get("x-kubernetes-validations", ()), *validations]}
 
 
+def _known_to_a_crd(field: str) -> str:
+    return "metadata" if field.startswith("metadata.") else field  # the schema may not say what is in it
+
+
 def _validation(rule: Rule | ChangeRule) -> dict[str, Any]:
     validation: dict[str, Any] = {"rule": rule.cel, "message": rule.message}
     if rule.reason != "FieldValueInvalid":
         validation["reason"] = rule.reason
     if rule.field:
-        validation["fieldPath"] = f".{rule.field}"
+        validation["fieldPath"] = f".{_known_to_a_crd(rule.field)}"
     return validation

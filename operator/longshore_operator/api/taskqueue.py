@@ -9,7 +9,15 @@ from pydantic import Field, StringConstraints
 
 from longshore.brokers.port import QueueType
 from longshore_operator.api.address import Address
-from longshore_operator.api.base import Resource, ResourceName, SpecModel, Status, StatusModel, Timestamp
+from longshore_operator.api.base import (
+    Resource,
+    ResourceName,
+    SpecModel,
+    Status,
+    StatusModel,
+    Timestamp,
+    unseen_default,
+)
 from longshore_operator.api.rules import ChangeRule, Rule
 
 DeletionPolicy = Literal["Retain", "Delete"]
@@ -87,6 +95,7 @@ class TaskQueueSpec(SpecModel):
         default=Address(name=DEFAULT_BROKER),
         description="The broker that holds the queue. Default: the operator's broker named `default`; "
         "`longshore dev` has a broker of its own in its folder.",
+        json_schema_extra=unseen_default,
     )
     type: QueueType = Field(
         default="Classic",
@@ -159,7 +168,8 @@ class TaskQueue(Resource):
     )
 
     kind: Literal["TaskQueue"] = "TaskQueue"
-    spec: TaskQueueSpec = Field(default=TaskQueueSpec(), description="What the queue should be.")
+    # A default must satisfy the rules by itself, before the defaults within it are filled in.
+    spec: TaskQueueSpec = Field(default=TaskQueueSpec(type="Classic"), description="What the queue should be.")
     status: TaskQueueStatus = Field(default_factory=TaskQueueStatus, description="What the queue is.")
 
     @property
