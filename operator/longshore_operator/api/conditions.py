@@ -93,6 +93,11 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     PODS_NOT_READY = "PodsNotReady"
     REPLICAS_OWNED_ELSEWHERE = "ReplicasOwnedElsewhere"
+    # schedules
+    BAD_CRON = "BadCron"
+    UNKNOWN_TIME_ZONE = "UnknownTimeZone"
+    TASK_UNKNOWN = "TaskUnknown"
+    NOT_SUPPORTED = "NotSupported"
     # scaling
     SCALING_UP = "ScalingUp"
     SCALING_DOWN = "ScalingDown"
