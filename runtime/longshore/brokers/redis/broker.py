@@ -1,0 +1,228 @@
+"""The Redis broker behind the port: sending, measuring, leases of others, reports.
+
+Shares Celery's lists and envelope; what Celery has no place for is in keys of ours (`keys.py`). Consuming is in
+`consumer.py`. Calls may come from several threads; a child after a fork opens its own connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from longshore.brokers.port import (
+    SEND_DEADLINE_SECONDS,
+    Capabilities,
+    Outgoing,
+    Owner,
+    QueueDepth,
+    QueueSpec,
+    WorkerReport,
+)
+from longshore.brokers.redis.address import parse
+from longshore.brokers.redis.connection import ConnectFailed, ConnectionBroken, Reply, ReplyError, pack
+from longshore.brokers.redis.consumer import RedisConsumer, packed
+from longshore.brokers.redis.envelope import decode
+from longshore.brokers.redis.errors import broker_error
+from longshore.brokers.redis.keys import LANES, QUEUES, lane_list, own
+from longshore.brokers.redis.pool import Pool
+from longshore.brokers.redis.scripts import is_unknown, script
+from longshore.brokers.redis.server import check
+from longshore.exceptions import ImproperlyConfigured, SendOutcomeUnknown, UnsupportedByBroker
+from longshore.message import Message
+
+DEADLINE = 5.0
+REPORT_SECONDS = 10.0
+_AT_ONCE = 2000
+"""Messages of one transaction when many are sent."""
+
+_encode_report = msgspec.json.Encoder().encode
+_decode_report = msgspec.json.Decoder(WorkerReport).decode
+
+
+class RedisBroker:
+    """The port's `Broker`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._address = parse(url)
+        self._pool = Pool(self._address)
+        self._checked = False
+        self.capabilities = Capabilities(
+            name="redis",
+            delayed=True,
+            priorities=True,
+            atomic_settle=True,
+            counts_leased=True,
+            counts_delayed=True,
+            fenced=True,
+            takeover_seconds=self._address.lease_seconds + 2.0,
+            multi_host=True,
+            celery_interop=True,
+        )
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def declare(self, queues: Sequence[QueueSpec]) -> None:
+        """Remember the queues; lists come into being with their first message."""
+        for queue in queues:
+            if queue.type != "Classic":
+                raise UnsupportedByBroker(f"queue {queue.name!r}: Redis has no {queue.type} queues; use type Classic")
+        self._check_server()
+        if queues:
+            self._call(pack("SADD", QUEUES, *(queue.name for queue in queues)))
+
+    def send(self, outgoing: Sequence[Outgoing], *, deadline: float = SEND_DEADLINE_SECONDS) -> None:
+        """Put the messages into their queues; up to 2,000 of them all or none."""
+        ends = monotonic() + deadline
+        for start in range(0, len(outgoing), _AT_ONCE):
+            self._send_together(outgoing[start : start + _AT_ONCE], ends)
+
+    def _send_together(self, outgoing: Sequence[Outgoing], ends: float) -> None:
+        commands = _commands(outgoing)
+        together = len(commands) > 1
+        data = b"".join([pack("MULTI"), *commands, pack("EXEC")]) if together else commands[0]
+        try:
+            replies = self._pool.exchange(data, len(commands) + 2 if together else 1, ends)
+        except ConnectionBroken as trouble:
+            raise SendOutcomeUnknown(f"{trouble}; the message may have been sent") from trouble
+        except ConnectFailed as trouble:
+            raise broker_error(trouble, self._address) from trouble
+        for reply in [*replies, *(replies[-1] if isinstance(replies[-1], list) else [])]:
+            if isinstance(reply, ReplyError):
+                raise broker_error(reply, self._address)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def depths(self, queues: Sequence[str]) -> Mapping[str, QueueDepth | None]:
+        """Measure the queues by one script."""
+        answer = self._run("depths", list(queues)) if queues else []
+        return {queue: _depth(row) if row is not None else None for queue, row in zip(queues, answer, strict=True)}
+
+    def peek(self, queue: str, limit: int) -> list[Message]:
+        """Return the first ready messages, in the order in which they would be claimed."""
+        lanes = LANES[::-1] if self._address.celery_priorities else LANES
+        lists = [own(queue, "alone"), *(lane_list(queue, lane) for lane in lanes)]
+        data = b"".join(pack("LRANGE", name, -limit, -1) for name in lists)
+        suspects, *ready = self._call(data, len(lists))
+        elements = [entry.split(b":", 3)[3] for entry in reversed(suspects)]
+        for lane in ready:
+            elements.extend(reversed(lane))
+        return [decode(element)[0] for element in elements[:limit]] if limit > 0 else []
+
+    # -- consuming ---------------------------------------------------------------------------------------------------
+
+    def consumer(self, owner: Owner, queues: Sequence[str], *, wake_fd: int | None = None) -> RedisConsumer:
+        """Return a consumer with connections of its own."""
+        if not queues:
+            raise ImproperlyConfigured("a consumer needs at least one queue")
+        self._check_server()
+        return RedisConsumer(self._address, owner, queues, wake_fd=wake_fd)
+
+    def keep_claims(self, worker: str, slots: Sequence[int], queues: Sequence[str]) -> None:
+        """Renew the leases that exist; one that was taken over stays so until its owner claims again."""
+        if slots and queues:
+            owners = [str(Owner(worker, slot)) for slot in slots]
+            self._run("keep", owners, self._address.lease_seconds, list(queues), False)
+
+    def release_owner(self, owner: Owner, queues: Sequence[str], started: str | None) -> int:
+        """Give back what a dead process held."""
+        return int(self._run("release", str(owner), list(queues), started or False)) if queues else 0
+
+    def sweep(self, queues: Sequence[str]) -> int:
+        """Take over from owners whose lease is over, and promote what is due.
+
+        Celery's own entries (`unacked`, `unacked_index`, under `unacked_mutex`) are to be restored here too, once they
+        are older than its visibility time-out.
+        """
+        return int(self._run("sweep", list(queues))) if queues else 0
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    def report(self, report: WorkerReport) -> None:
+        """Publish a report; the server's clock says when."""
+        self._run("report", REPORT_SECONDS, report.worker, _encode_report(report).decode())
+
+    def forget_worker(self, worker: str) -> None:
+        """Remove a report."""
+        self._call(
+            pack("ZREM", "longshore:1:{workers}:seen", worker) + pack("HDEL", "longshore:1:{workers}:reports", worker),
+            2,
+        )
+
+    def workers(self) -> list[WorkerReport]:
+        """Return the reports of those who spoke in the last 10 seconds."""
+        rows = self._run("report", REPORT_SECONDS, False, False)
+        return [replace(_decode_report(text), at=float(at)) for at, text in rows if text is not None]
+
+    # -- operating ---------------------------------------------------------------------------------------------------
+
+    def purge(self, queue: str) -> int:
+        """Drop what is ready and delayed."""
+        return int(self._run("remove", queue, False))
+
+    def delete_queue(self, queue: str) -> None:
+        """Remove a queue with everything in it, claims included."""
+        self._run("remove", queue, True)
+
+    def close(self) -> None:
+        """Close this process's idle connections."""
+        self._pool.close()
+
+    # -- speaking with the server ------------------------------------------------------------------------------------
+
+    def _run(self, name: str, *arguments: Any) -> Reply:
+        called = script(name)
+        data = called.call(*arguments)
+        reply = self._replies(data, 1)[0]
+        if is_unknown(reply):
+            reply = self._replies(called.load() + data, 2)[1]
+        return self._checked_reply(reply)
+
+    def _call(self, data: bytes, replies: int = 1) -> list[Reply]:
+        return [self._checked_reply(reply) for reply in self._replies(data, replies)]
+
+    def _replies(self, data: bytes, replies: int) -> list[Reply]:
+        try:
+            return self._pool.exchange(data, replies, monotonic() + DEADLINE)
+        except (ConnectFailed, ConnectionBroken) as trouble:
+            raise broker_error(trouble, self._address) from trouble
+
+    def _checked_reply(self, reply: Reply) -> Reply:
+        if isinstance(reply, ReplyError):
+            raise broker_error(reply, self._address)
+        return reply
+
+    def _check_server(self) -> None:
+        if not self._checked:
+            check(self._replies(pack("INFO", "server") + pack("INFO", "memory"), 2), self._address)
+            self._checked = True
+
+
+def _commands(outgoing: Sequence[Outgoing]) -> list[bytes]:
+    """One LPUSH a list, one ZADD a queue's delayed messages."""
+    pushes: dict[str, list[str]] = {}
+    adds: dict[str, list[str | float]] = {}
+    for one in outgoing:
+        queue, lane, envelope, due = packed(one)
+        if due > 0:
+            adds.setdefault(own(queue, "delayed"), []).extend((due, lane + envelope))
+        else:
+            pushes.setdefault(lane_list(queue, lane), []).append(envelope)
+    return [pack("LPUSH", name, *envelopes) for name, envelopes in pushes.items()] + [
+        pack("ZADD", name, *entries) for name, entries in adds.items()
+    ]
+
+
+def _depth(row: list[Any]) -> QueueDepth:
+    ready, leased, delayed, since, due = row
+    return QueueDepth(
+        ready=ready,
+        leased=leased,
+        delayed=delayed,
+        oldest_ready_at=float(since) if since else None,
+        next_due_at=float(due) if due else None,
+    )

@@ -1,0 +1,73 @@
+-- What every script of ours shares. Scripts read envelopes at most; none ever writes one anew, because cjson turns []
+-- into {} and rounds integers. A token is call.index.lane.count.consumer: when and where a claim came from, and how
+-- many started executions it has ('' for a message that nobody has held before).
+
+local SOLO_PATIENCE = 1  -- seconds that a message may wait for an owner with empty hands
+
+local function server_now()
+  local time = redis.call('TIME')
+  return time[1] + time[2] / 1000000
+end
+
+local function own(queue, name)
+  return 'longshore:1:{' .. queue .. '}:' .. name
+end
+
+local function lane_list(queue, lane)
+  if lane == '0' then return queue end
+  return queue .. '\6\22' .. lane
+end
+
+-- Let later writes pass when memory is short: only a script that has written before may go on then, and what follows
+-- mostly frees memory.
+local function begin(queue)
+  redis.call('DEL', own(queue, 'none'))
+end
+
+local function promote(queue, now)
+  local delayed = own(queue, 'delayed')
+  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 200)
+  for _, entry in ipairs(due) do
+    redis.call('LPUSH', lane_list(queue, string.sub(entry, 1, 1)), string.sub(entry, 2))
+    redis.call('ZREM', delayed, entry)
+  end
+  return #due
+end
+
+local function parse_token(token)
+  local call, index, lane, count = string.match(token, '^(%d+)%.(%d+)%.(%d)%.(%d*)%.')
+  return {token = token, call = tonumber(call), index = tonumber(index), lane = lane, count = count}
+end
+
+-- Return a claim to the front. What may be poison goes to the list of those that are claimed alone.
+local function give_back(queue, claim, envelope, how, now)
+  if how == 'uncounted' and claim.count == '' then
+    redis.call('RPUSH', lane_list(queue, claim.lane), envelope)
+    return
+  end
+  local count = tonumber(claim.count) or 0
+  if how == 'counted' then count = count + 1 end
+  redis.call('RPUSH', own(queue, 'alone'), string.format('%d:%.3f:%s:', count, now, claim.lane) .. envelope)
+end
+
+-- Return an owner's claims as {claim, envelope} pairs, the last claimed first: pushed in this order, they stand in
+-- their queue as they stood before.
+local function held_by(queue, owner)
+  local flat = redis.call('HGETALL', own(queue, 'held:' .. owner))
+  local held = {}
+  for i = 1, #flat, 2 do
+    held[#held + 1] = {claim = parse_token(flat[i]), envelope = flat[i + 1]}
+  end
+  table.sort(held, function(a, b)
+    if a.claim.call ~= b.claim.call then return a.claim.call > b.claim.call end
+    return a.claim.index > b.claim.index
+  end)
+  return held
+end
+
+-- What a blocking move left in an owner's inbox was never seen by a task: back to the front, uncounted.
+local function empty_inbox(queue, owner)
+  local inbox, moved = own(queue, 'inbox:' .. owner), 0
+  while redis.call('LMOVE', inbox, queue, 'RIGHT', 'RIGHT') do moved = moved + 1 end
+  return moved
+end

@@ -1,0 +1,26 @@
+-- A process ended: its claims go back at once. The task that it was running, if its id is known, counts as started.
+-- Its lease stays until it is over: a blocking move of its socket may still be served, and the sweep looks into the inbox.
+local owner, queues, started = unpack(cmsgpack.unpack(ARGV[1]))
+local now = server_now()
+local released = 0
+begin(queues[1])
+
+local function is_started(envelope)
+  if not started or not string.find(envelope, started, 1, true) then return false end
+  local readable, message = pcall(cjson.decode, envelope)
+  if not readable or type(message) ~= 'table' then return false end
+  local headers, properties = message.headers, message.properties
+  if type(headers) == 'table' and headers.id then return headers.id == started end
+  return type(properties) == 'table' and properties.correlation_id == started
+end
+
+for _, queue in ipairs(queues) do
+  released = released + empty_inbox(queue, owner)
+  for _, entry in ipairs(held_by(queue, owner)) do
+    local how = is_started(entry.envelope) and 'counted' or 'uncounted'
+    give_back(queue, entry.claim, entry.envelope, how, now)
+    released = released + 1
+  end
+  redis.call('DEL', own(queue, 'held:' .. owner))
+end
+return released
