@@ -67,11 +67,11 @@ def parse_documents(file: str, text: str) -> Iterator[Document]:
     try:
         while loader.check_node():
             node = loader.get_node()
-            value = loader.construct_document(node)  # type: ignore[no-untyped-call]
-            if value is not None:
+            value = loader.construct_document(node) if node is not None else None
+            if node is not None and value is not None:
                 yield Document(file, value, node)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _texts(paths: Iterable[str], recursive: bool, problems: list[Problem]) -> Iterator[tuple[str, str]]:

@@ -44,7 +44,7 @@ class Store:
 def container_environment(
     container: Manifest, namespace: str, store: Store, fields: Mapping[str, str], given: Iterable[str] = ()
 ) -> dict[str, str]:
-    """Return what `env` and `envFrom` of a container say. Names in `given` are set by somebody else and not looked up."""
+    """Return what `env` and `envFrom` of a container say. Names in `given` are set elsewhere and not looked up."""
     result: dict[str, str] = {}
     for source in container.get("envFrom") or ():
         result.update(_from_source(source, namespace, store))

@@ -61,6 +61,11 @@ class LocalPod:
     gone: bool = False
 
     @property
+    def key(self) -> str:
+        """Its pool as ``namespace/name``."""
+        return f"{self.namespace}/{self.pool}"
+
+    @property
     def terminating(self) -> bool:
         """Whether it was told to end."""
         return self.drained_at is not None

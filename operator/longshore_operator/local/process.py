@@ -5,6 +5,8 @@ Knows processes and signals; knows nothing of pools, pods or why somebody wants 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -65,10 +67,17 @@ class WorkerProcess:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, size - TAIL_BYTES))
             lines = log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else ""
+        return readable(lines[-1]) if lines else ""
 
     def _signal_group(self, number: signal.Signals) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, number)
-        except ProcessLookupError:
-            pass
+
+
+def readable(line: str) -> str:
+    """Return the message of a line of a worker's log, JSON or not, without the program's name before it."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line.strip().removeprefix("longshore: ").removeprefix("Error: ")
+    return str(entry.get("message", line)) if isinstance(entry, dict) else line.strip()

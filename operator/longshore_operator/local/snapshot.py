@@ -41,6 +41,8 @@ class PoolRow:
     busy: int | None = None
     capacity: int | None = None
     processed: int = 0
+    rate: float | None = None
+    """Tasks ended a second."""
     reason: str | None = None
     why: str | None = None
     problem: str | None = None
@@ -88,7 +90,7 @@ class Snapshot:
 
 
 FIRST_TICK_SECONDS = 10.0
-"""`--until-idle` waits for the first tick of a schedule that comes within this time of the start; later ones it leaves."""
+"""`--until-idle` waits for a schedule's first tick that comes within this time of the start; later ones it leaves."""
 
 
 def unfinished(snapshot: Snapshot) -> list[str]:

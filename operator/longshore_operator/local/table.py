@@ -61,19 +61,18 @@ def _queues(queues: tuple[QueueRow, ...]) -> Table:
         if queue.suspended:
             name.append(" (suspended)", style=WARNING)
         dead = Text(_count(queue.dead), style=FAULT if queue.dead else "")
-        rate = "-" if queue.rate is None else f"{queue.rate:,.0f}"
-        table.add_row(name, _count(queue.ready), _count(queue.leased), _count(queue.delayed), dead, rate)
+        table.add_row(name, _count(queue.ready), _count(queue.leased), _count(queue.delayed), dead, _rate(queue.rate))
         if queue.problem:
             table.add_row(Text(f"  {queue.problem}", style=FAULT, overflow="fold"))
     return table
 
 
 def _pools(pools: tuple[PoolRow, ...]) -> Table:
-    table = _table("POOL", "WORKERS", "BUSY", "DONE", last="WHY")
+    table = _table("POOL", "WORKERS", "BUSY", "DONE", "TASKS/S", last="WHY")
     for pool in pools:
         workers = f"{pool.ready}/{_count(pool.desired)}"
         busy = f"{_count(pool.busy)}/{_count(pool.capacity)}"
-        table.add_row(pool.name, workers, busy, f"{pool.processed:,}", _why(pool))
+        table.add_row(pool.name, workers, busy, f"{pool.processed:,}", _rate(pool.rate), _why(pool))
     return table
 
 
@@ -109,6 +108,10 @@ def _pool_words(pool: PoolRow) -> str:
 
 def _count(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def _clock(at: float | None) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from longshore_operator.core.pods import WORKER_CONTAINER, PodView
+from longshore_operator.core.victims import deletion_rank
 from longshore_operator.engine.ports import Conflict, Key, Listener, Manifest, Workload
 from longshore_operator.local.pods import LocalPod, Start
 
@@ -40,7 +41,7 @@ class _Deployment:
 
 
 class LocalWorkloads:
-    """The `Workloads` port. `step` is called several times a second and is the only place where processes start and end."""
+    """The `Workloads` port. `step`, called many times a second, is the only place where processes start."""
 
     def __init__(self, start: Callable[[Manifest], Start], clock: Clock, listener: Listener | None = None) -> None:
         self._start = start
@@ -89,9 +90,9 @@ class LocalWorkloads:
         now = self._clock()
         for deployment in self._deployments.values():
             changed = self._scale(deployment, now)
-            changed |= any([pod.step(now) for pod in deployment.pods])
+            stepped = [pod.step(now) for pod in deployment.pods]
             deployment.pods = [pod for pod in deployment.pods if not pod.gone]
-            if changed and self.listener is not None:
+            if (changed or any(stepped)) and self.listener is not None:
                 self.listener([Key("WorkerPool", *deployment.name)])
 
     def see_ready(self, uids: Iterable[str]) -> None:
@@ -153,9 +154,9 @@ class LocalWorkloads:
         return {**meta, "uid": uid, "generation": generation, "resourceVersion": str(next(self._versions))}
 
 
-def eviction_order(pod: LocalPod) -> tuple[bool, int, float]:
-    """Order as a ReplicaSet does when it shrinks: not ready first, then the lower deletion cost, then the newer."""
-    return pod.ready_since is not None, pod.deletion_cost, -pod.created_at
+def eviction_order(pod: LocalPod) -> tuple[tuple[bool, int, bool, int], float]:
+    """Order as a ReplicaSet does when it shrinks: the rank that the engine predicts, then the newer ones."""
+    return deletion_rank(pod.view()), -pod.created_at
 
 
 def worker_container(template: Manifest) -> Manifest:
@@ -177,7 +178,7 @@ def _with_status(deployment: _Deployment) -> Manifest:
         "updatedReplicas": sum(pod.revision == deployment.revision for pod in active),
         "readyReplicas": ready,
         "availableReplicas": ready,
-        "unavailableReplicas": deployment.replicas - ready,
+        "unavailableReplicas": max(0, deployment.replicas - ready),
         "conditions": [],
     }
     return {**deployment.manifest, "status": status}

@@ -52,7 +52,7 @@ FIGURES = tuple(Figures.__dataclass_fields__)
 
 
 def source_files(root: Path = LIBRARY) -> Iterator[str]:
-    """Yield every source file below `root`, relative to it, in order; packages that were installed later are left out."""
+    """Yield every source file below `root`, relative to it, in order, without what was installed later."""
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)
         if path.is_file() and FOREIGN.isdisjoint(relative.parts):

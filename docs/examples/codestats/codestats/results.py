@@ -38,7 +38,6 @@ class Results:
 
     def __init__(self, path: Path) -> None:
         create(path)
-        self.pid = os.getpid()
         self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         self._connection.execute("PRAGMA synchronous = NORMAL")
 

@@ -5,25 +5,25 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 
-from longshore import Longshore
-
 from codestats.measure import measure_file, source_files
 from codestats.results import Results, database_path
+from longshore import Longshore
 
 app = Longshore("codestats")
-
-_results: Results | None = None
 
 
 def results() -> Results:
     """Return this process's connection: a connection must not cross a fork."""
-    global _results
-    if _results is None or _results.pid != os.getpid():
-        _results = Results(database_path())
-    return _results
+    return _results_of(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _results_of(pid: int) -> Results:  # noqa: ARG001 - the key
+    return Results(database_path())
 
 
 @app.task(queue="measure", acks_late=True, autoretry_for=(sqlite3.OperationalError,), retry_backoff=True)
