@@ -105,8 +105,8 @@ class Claimer:
         return True
 
     def _comes_first(self, connection: sqlite3.Connection, queue: int, alone: tuple[int, int, int]) -> bool:
-        ready: list[tuple[int, int]] = connection.execute(schema.FIRST_READY, (queue,)).fetchall()
-        return not ready or alone[:2] < ready[0]
+        ready = connection.execute(schema.FIRST_READY, (queue,)).fetchall()
+        return bool(not ready or alone[:2] < ready[0])
 
     def _waited_enough(self, alone: tuple[int, int, int]) -> bool:
         """Whether a busy consumer takes a suspect though it holds something else."""

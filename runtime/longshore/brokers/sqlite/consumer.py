@@ -60,6 +60,7 @@ class SQLiteConsumer:
         self._pending = Pending()
         self._late = 0
         self._promote_at = self._sweep_at = self._peers_at = 0.0
+        self._exhausted = True
         self._closed = False
 
     def claim(self, limit: int, wait: float) -> list[Claim]:
@@ -113,7 +114,7 @@ class SQLiteConsumer:
             return
         try:
             self._send_pending()
-            self._database.ringer.ring(owners.retire(self._database, self._number))
+            self._database.ring(owners.retire(self._database, self._number))
         finally:
             self._held.clear()
             self._idle.close()
@@ -142,6 +143,7 @@ class SQLiteConsumer:
 
     def _try(self, limit: int) -> list[Claim]:
         """Claim what is there. While there is nothing to settle, look first: reading disturbs nobody."""
+        self._exhausted = True
         self._keep_peers()
         if not self._pending and not self._database.peek(self._claimer.has_work, (ledger.now_ms(),)):
             return []
@@ -154,7 +156,7 @@ class SQLiteConsumer:
             self._promote_at = time.monotonic() + PROMOTE_SECONDS
         self._settled(settled)
         if promoted:
-            self._database.ringer.ring(promoted)
+            self._database.ring(promoted)
         return self._claimed(claimed)
 
     def _transact(
@@ -203,7 +205,7 @@ class SQLiteConsumer:
             if awake.queues or awake.peer_died or self._idle.changed() or self._until_due() <= 0:
                 claims = self._try(limit)
                 if awake.queues and not self._exhausted:
-                    self._database.ringer.ring(awake.queues)
+                    self._database.ring(awake.queues)
                 if claims:
                     return claims
             self._keep_peers()
@@ -245,7 +247,7 @@ class SQLiteConsumer:
             self._pending = Pending()
         self._late += settled.late
         if settled.queues:
-            self._database.ringer.ring(settled.queues)
+            self._database.ring(settled.queues)
 
 
 def _decode(body: bytes) -> Message:

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -85,6 +85,11 @@ class Database:
                 return connection.execute(sql, parameters).fetchall()
             except sqlite3.Error as error:
                 raise explain(error, self.path) from error
+
+    def ring(self, names: Iterable[object]) -> None:
+        """Wake who waits for these queues; whoever just wrote has the file open."""
+        if self.connection is not None:
+            self.ringer.ring(names)
 
     def ensure_open(self) -> None:
         """Open the file, so that `folder`, `ringer` and `life` are there."""
