@@ -22,19 +22,15 @@ from longshore.brokers.port import (
     QueueSpec,
     WorkerReport,
 )
-from longshore.brokers.redis.address import parse
-from longshore.brokers.redis.connection import ConnectFailed, ConnectionBroken, Reply, ReplyError, pack
+from longshore.brokers.redis.connection import ConnectFailed, ConnectionBroken, ReplyError, pack
 from longshore.brokers.redis.consumer import RedisConsumer, packed
 from longshore.brokers.redis.envelope import decode
 from longshore.brokers.redis.errors import broker_error
 from longshore.brokers.redis.keys import LANES, QUEUES, lane_list, own
-from longshore.brokers.redis.pool import Pool
-from longshore.brokers.redis.scripts import is_unknown, script
-from longshore.brokers.redis.server import check
+from longshore.brokers.redis.server import Server
 from longshore.exceptions import ImproperlyConfigured, SendOutcomeUnknown, UnsupportedByBroker
 from longshore.message import Message
 
-DEADLINE = 5.0
 REPORT_SECONDS = 10.0
 _AT_ONCE = 2000
 """Messages of one transaction when many are sent."""
@@ -48,9 +44,8 @@ class RedisBroker:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._address = parse(url)
-        self._pool = Pool(self._address)
-        self._checked = False
+        self._server = Server(url, broker_error)
+        self._address = self._server.address
         self.capabilities = Capabilities(
             name="redis",
             delayed=True,
@@ -71,9 +66,9 @@ class RedisBroker:
         for queue in queues:
             if queue.type != "Classic":
                 raise UnsupportedByBroker(f"queue {queue.name!r}: Redis has no {queue.type} queues; use type Classic")
-        self._check_server()
+        self._server.check()
         if queues:
-            self._call(pack("SADD", QUEUES, *(queue.name for queue in queues)))
+            self._server.call(pack("SADD", QUEUES, *(queue.name for queue in queues)))
 
     def send(self, outgoing: Sequence[Outgoing], *, deadline: float = SEND_DEADLINE_SECONDS) -> None:
         """Put the messages into their queues; up to 2,000 of them all or none."""
@@ -86,7 +81,7 @@ class RedisBroker:
         together = len(commands) > 1
         data = b"".join([pack("MULTI"), *commands, pack("EXEC")]) if together else commands[0]
         try:
-            replies = self._pool.exchange(data, len(commands) + 2 if together else 1, ends)
+            replies = self._server.pool.exchange(data, len(commands) + 2 if together else 1, ends)
         except ConnectionBroken as trouble:
             raise SendOutcomeUnknown(f"{trouble}; the message may have been sent") from trouble
         except ConnectFailed as trouble:
@@ -99,7 +94,7 @@ class RedisBroker:
 
     def depths(self, queues: Sequence[str]) -> Mapping[str, QueueDepth | None]:
         """Measure the queues by one script."""
-        answer = self._run("depths", list(queues)) if queues else []
+        answer = self._server.run("depths", list(queues)) if queues else []
         return {queue: _depth(row) if row is not None else None for queue, row in zip(queues, answer, strict=True)}
 
     def peek(self, queue: str, limit: int) -> list[Message]:
@@ -107,7 +102,7 @@ class RedisBroker:
         lanes = LANES[::-1] if self._address.celery_priorities else LANES
         lists = [own(queue, "alone"), *(lane_list(queue, lane) for lane in lanes)]
         data = b"".join(pack("LRANGE", name, -limit, -1) for name in lists)
-        suspects, *ready = self._call(data, len(lists))
+        suspects, *ready = self._server.call(data, len(lists))
         elements = [entry.split(b":", 3)[3] for entry in reversed(suspects)]
         for lane in ready:
             elements.extend(reversed(lane))
@@ -119,18 +114,18 @@ class RedisBroker:
         """Return a consumer with connections of its own."""
         if not queues:
             raise ImproperlyConfigured("a consumer needs at least one queue")
-        self._check_server()
+        self._server.check()
         return RedisConsumer(self._address, owner, queues, wake_fd=wake_fd)
 
     def keep_claims(self, worker: str, slots: Sequence[int], queues: Sequence[str]) -> None:
         """Renew the leases that exist; one that was taken over stays so until its owner claims again."""
         if slots and queues:
             owners = [str(Owner(worker, slot)) for slot in slots]
-            self._run("keep", owners, self._address.lease_seconds, list(queues), False)
+            self._server.run("keep", owners, self._address.lease_seconds, list(queues), False)
 
     def release_owner(self, owner: Owner, queues: Sequence[str], started: str | None) -> int:
         """Give back what a dead process held."""
-        return int(self._run("release", str(owner), list(queues), started or False)) if queues else 0
+        return int(self._server.run("release", str(owner), list(queues), started or False)) if queues else 0
 
     def sweep(self, queues: Sequence[str]) -> int:
         """Take over from owners whose lease is over, and promote what is due.
@@ -138,68 +133,39 @@ class RedisBroker:
         Celery's own entries (`unacked`, `unacked_index`, under `unacked_mutex`) are to be restored here too, once they
         are older than its visibility time-out.
         """
-        return int(self._run("sweep", list(queues))) if queues else 0
+        return int(self._server.run("sweep", list(queues))) if queues else 0
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
     def report(self, report: WorkerReport) -> None:
         """Publish a report; the server's clock says when."""
-        self._run("report", REPORT_SECONDS, report.worker, _encode_report(report).decode())
+        self._server.run("report", REPORT_SECONDS, report.worker, _encode_report(report).decode())
 
     def forget_worker(self, worker: str) -> None:
         """Remove a report."""
-        self._call(
+        self._server.call(
             pack("ZREM", "longshore:1:{workers}:seen", worker) + pack("HDEL", "longshore:1:{workers}:reports", worker),
             2,
         )
 
     def workers(self) -> list[WorkerReport]:
         """Return the reports of those who spoke in the last 10 seconds."""
-        rows = self._run("report", REPORT_SECONDS, False, False)
+        rows = self._server.run("report", REPORT_SECONDS, False, False)
         return [replace(_decode_report(text), at=float(at)) for at, text in rows if text is not None]
 
     # -- operating ---------------------------------------------------------------------------------------------------
 
     def purge(self, queue: str) -> int:
         """Drop what is ready and delayed."""
-        return int(self._run("remove", queue, False))
+        return int(self._server.run("remove", queue, False))
 
     def delete_queue(self, queue: str) -> None:
         """Remove a queue with everything in it, claims included."""
-        self._run("remove", queue, True)
+        self._server.run("remove", queue, True)
 
     def close(self) -> None:
         """Close this process's idle connections."""
-        self._pool.close()
-
-    # -- speaking with the server ------------------------------------------------------------------------------------
-
-    def _run(self, name: str, *arguments: Any) -> Reply:
-        called = script(name)
-        data = called.call(*arguments)
-        reply = self._replies(data, 1)[0]
-        if is_unknown(reply):
-            reply = self._replies(called.load() + data, 2)[1]
-        return self._checked_reply(reply)
-
-    def _call(self, data: bytes, replies: int = 1) -> list[Reply]:
-        return [self._checked_reply(reply) for reply in self._replies(data, replies)]
-
-    def _replies(self, data: bytes, replies: int) -> list[Reply]:
-        try:
-            return self._pool.exchange(data, replies, monotonic() + DEADLINE)
-        except (ConnectFailed, ConnectionBroken) as trouble:
-            raise broker_error(trouble, self._address) from trouble
-
-    def _checked_reply(self, reply: Reply) -> Reply:
-        if isinstance(reply, ReplyError):
-            raise broker_error(reply, self._address)
-        return reply
-
-    def _check_server(self) -> None:
-        if not self._checked:
-            check(self._replies(pack("INFO", "server") + pack("INFO", "memory"), 2), self._address)
-            self._checked = True
+        self._server.close()
 
 
 def _commands(outgoing: Sequence[Outgoing]) -> list[bytes]:

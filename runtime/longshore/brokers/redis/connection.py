@@ -136,17 +136,21 @@ class Connection:
         assert self._socket is not None
         return self._socket.fileno()
 
-    def is_stale(self) -> bool:
-        """Whether something arrived that nobody asked for, usually the end: such a connection is not used again."""
-        if self._socket is None:
+    def has_input(self) -> bool:
+        """Whether there is something to read, be it the end. Of an idle connection it means: do not use it again."""
+        return self.await_input(monotonic())
+
+    def await_input(self, deadline: float) -> bool:
+        """Wait until there is something to read; return whether there is."""
+        if self._socket is None or self._position < len(self._buffer) or self._has_decrypted():
             return True
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(max(deadline - monotonic(), 0.0) * 1000))
 
-    def has_buffered(self) -> bool:
-        """Whether bytes were read that no reply has used yet: `select` does not see these."""
-        return self._position < len(self._buffer)
+    def _has_decrypted(self) -> bool:
+        pending = getattr(self._socket, "pending", None)
+        return pending is not None and pending() > 0
 
     # -- requests ----------------------------------------------------------------------------------------------------
 

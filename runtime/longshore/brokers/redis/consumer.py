@@ -55,6 +55,7 @@ class RedisConsumer:
         """The claim that may be poison, and until when nothing is claimed beside it."""
         self._poll = _SHORTEST_POLL
         self._closed = False
+        self._pid = os.getpid()
 
     # -- the port ----------------------------------------------------------------------------------------------------
 
@@ -98,14 +99,14 @@ class RedisConsumer:
 
         The lease is left to run out: until then a wait that broke may still move a message into the inbox.
         """
-        if self._closed:
+        if self._closed or self._pid != os.getpid():
             return
-        self._closed = True
         self._watches.close()
         try:
             self._settle_noted()
             self._request(script("release"), monotonic() + DEADLINE, self._owner, self._queues, False)
         finally:
+            self._closed = True
             self._connection.close()
 
     # -- claiming ----------------------------------------------------------------------------------------------------
@@ -123,6 +124,8 @@ class RedisConsumer:
 
         A connection that broke while it was idle is replaced without a word.
         """
+        if self._closed or self._pid != os.getpid():
+            raise BrokerError("this consumer is closed or belongs to the parent process; ask the broker for a new one")
         deadline = monotonic() + DEADLINE
         was_open = self._connection.is_open
         try:

@@ -59,7 +59,7 @@ class Pool:
         """Return an open connection for the caller alone; it comes back by `give`, or is closed."""
         while self._idle:
             connection = self._pop()
-            if connection is not None and not connection.is_stale():
+            if connection is not None and not connection.has_input():
                 return connection
         connection = Connection(self.address)
         connection.open(deadline)

@@ -62,12 +62,9 @@ class Watch:
     def take_reply(self) -> bool:
         """Read what has arrived; return whether it brought a message."""
         moved = False
-        while self._expected and self._has_input():
+        while self._expected and self._connection.has_input():
             moved |= self._read()
         return moved
-
-    def _has_input(self) -> bool:
-        return self._connection.has_buffered() or self._connection.is_stale()
 
     def _read(self) -> bool:
         reply = self._connection.receive(monotonic() + _DEADLINE)
@@ -91,9 +88,7 @@ class Watch:
             self.close()
             return True
         if not surely:
-            poll = select.poll()
-            poll.register(self.fileno(), select.POLLIN)
-            poll.poll(_UNBLOCK_PAUSE * 1000)
+            self._connection.await_input(monotonic() + _UNBLOCK_PAUSE)
             return self.take_reply()
         moved = False
         while self._expected:

@@ -1,0 +1,141 @@
+"""Results on Redis, in Celery's keys and bodies, so that Celery clients read ours and we read theirs.
+
+Knows `celery-task-meta-<id>`, its JSON and its channel; knows nothing of tasks. Waiting subscribes first and looks
+then, so that no result slips through between the two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from longshore.brokers.redis.connection import ConnectFailed, Connection, ConnectionBroken, pack
+from longshore.brokers.redis.errors import backend_error
+from longshore.brokers.redis.server import DEADLINE, Server
+from longshore.exceptions import BackendError
+from longshore.message import dump_body
+from longshore.results.port import DEFAULT_EXPIRES_SECONDS, ResultMeta
+
+_READY = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
+_LOOK_SECONDS = 5.0
+"""A subscription may be dead without a word; look by hand this often."""
+_ALWAYS = ("status", "result", "traceback", "children", "date_done", "task_id")
+_IF_KNOWN = ("group_id", "parent_id", "name", "worker", "retries", "queue")
+
+_decode = msgspec.json.Decoder().decode
+
+
+def open(url: str) -> RedisResults:  # noqa: A001 - the name that the registry asks every backend for
+    """Return the backend for a ``redis://`` or ``rediss://`` address, not yet connected."""
+    return RedisResults(url)
+
+
+class RedisResults:
+    """The port's `ResultBackend`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._server = Server(url, backend_error)
+
+    def store(self, metas: Sequence[ResultMeta], *, expires: float | None = DEFAULT_EXPIRES_SECONDS) -> None:
+        """Store states by one script and tell who waits."""
+        if metas:
+            entries = [(_key(meta.task_id), dump(meta)) for meta in metas]
+            self._server.run("store_result", entries, max(int(expires * 1000), 1) if expires is not None else 0)
+
+    def fetch(self, task_ids: Sequence[str]) -> list[ResultMeta | None]:
+        """Return the states, in one round trip."""
+        if not task_ids:
+            return []
+        [texts] = self._server.call(pack("MGET", *(_key(task_id) for task_id in task_ids)))
+        return [
+            load(text, task_id) if text is not None else None for text, task_id in zip(texts, task_ids, strict=True)
+        ]
+
+    def wait(self, task_id: str, timeout: float | None) -> ResultMeta | None:
+        """Wait for a final state, woken by the server."""
+        ends = None if timeout is None else monotonic() + timeout
+        connection = Connection(self._server.address)
+        try:
+            while True:
+                self._subscribe(connection, task_id)
+                meta = self.fetch([task_id])[0]
+                if meta is not None and meta.status in _READY:
+                    return meta
+                if ends is not None and monotonic() >= ends:
+                    return None
+                self._listen(connection, ends)
+        finally:
+            connection.close()
+
+    def _subscribe(self, connection: Connection, task_id: str) -> None:
+        if connection.is_open:
+            return
+        deadline = monotonic() + DEADLINE
+        try:
+            connection.open(deadline)
+            connection.exchange(pack("SUBSCRIBE", _key(task_id)), 1, deadline)
+        except ConnectFailed as trouble:
+            raise backend_error(trouble, self._server.address) from trouble
+        except ConnectionBroken:
+            return  # the look that follows tries again, or says why not
+
+    def _listen(self, connection: Connection, ends: float | None) -> None:
+        """Wait for the next word on the channel, or for the time to look by hand."""
+        until = monotonic() + _LOOK_SECONDS
+        if connection.is_open:
+            connection.await_input(until if ends is None else min(until, ends))
+        if connection.is_open and connection.has_input():
+            try:
+                connection.receive(monotonic() + DEADLINE)
+            except ConnectionBroken:
+                connection.close()
+
+    def forget(self, task_ids: Sequence[str]) -> None:
+        """Remove the states."""
+        if task_ids:
+            self._server.call(pack("DEL", *(_key(task_id) for task_id in task_ids)))
+
+    def close(self) -> None:
+        """Close this process's connections."""
+        self._server.close()
+
+
+def _key(task_id: str) -> str:
+    return f"celery-task-meta-{task_id}"
+
+
+def dump(meta: ResultMeta) -> str:
+    """Return the body as Celery writes it, the status first; values that JSON does not have carry their type."""
+    fields = {name: getattr(meta, name) for name in _ALWAYS}
+    fields.update({name: value for name in _IF_KNOWN if (value := getattr(meta, name)) is not None})
+    try:
+        return json.dumps(fields)
+    except TypeError:
+        return dump_body(fields).decode()
+
+
+def load(text: bytes, task_id: str) -> ResultMeta:
+    """Return the state in a body; raises `BackendError` for what is none."""
+    try:
+        fields = _parse(text)
+        known = {name: fields[name] for name in (*_ALWAYS, *_IF_KNOWN) if name in fields}
+        known["children"] = known.get("children") or []
+        return ResultMeta(**{**known, "task_id": task_id, "status": fields["status"]})
+    except (ValueError, TypeError, KeyError) as error:
+        raise BackendError(f"the stored result of task {task_id} cannot be read: {error}") from error
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    if b'"__type__"' in text:
+        from kombu.utils.json import loads
+
+        return dict(loads(text.decode()))
+    try:
+        return dict(_decode(text))
+    except msgspec.DecodeError:
+        return dict(json.loads(text))  # NaN and Infinity
