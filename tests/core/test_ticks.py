@@ -100,19 +100,19 @@ def test_what_cannot_be_read_says_why(recurrence: Recurrence, reason: str, words
 @pytest.mark.parametrize(
     ("after", "now", "deadline", "expected", "missed"),
     [
-        ("00:00:00", "00:00:30", 300, [], False),
-        ("00:00:00", "00:01:00", 300, ["00:01:00"], False),
-        ("00:00:00", "00:01:04", 0, ["00:01:00"], False),
-        ("00:00:00", "00:03:30", 300, ["00:03:00"], True),
-        ("00:02:10", "00:03:30", 300, ["00:03:00"], False),
-        ("00:00:00", "00:03:30", 10, [], True),
-        ("00:00:00", "00:03:30", None, ["00:03:00"], True),
-        ("00:00:00", "00:03:02", 300, ["00:03:00"], True),
-        ("00:05:00", "00:03:00", 300, [], False),
+        ("00:00:00", "00:00:30", 300, [], 0),
+        ("00:00:00", "00:01:00", 300, ["00:01:00"], 0),
+        ("00:00:00", "00:01:04", 0, ["00:01:00"], 0),
+        ("00:00:00", "00:03:30", 300, ["00:03:00"], 2),
+        ("00:02:10", "00:03:30", 300, ["00:03:00"], 0),
+        ("00:00:00", "00:03:30", 10, [], 3),
+        ("00:00:00", "00:03:30", None, ["00:03:00"], 2),
+        ("00:00:00", "00:03:02", 300, ["00:03:00"], 2),
+        ("00:05:00", "00:03:00", 300, [], 0),
     ],
 )
 def test_catching_up_publishes_the_latest_missed_tick_only(
-    after: str, now: str, deadline: float | None, expected: list[str], missed: bool
+    after: str, now: str, deadline: float | None, expected: list[str], missed: int
 ) -> None:
     def clock(text: str) -> datetime:
         return at(f"2026-05-05T{text}+00:00")
@@ -121,7 +121,7 @@ def test_catching_up_publishes_the_latest_missed_tick_only(
         Recurrence(cron="* * * * *"), after=clock(after), now=clock(now), starting_deadline_seconds=deadline
     )
     assert due.ticks == tuple(clock(text) for text in expected)
-    assert due.missed is missed
+    assert due.missed == missed
 
 
 def test_a_late_look_at_a_fast_schedule_drops_nothing() -> None:

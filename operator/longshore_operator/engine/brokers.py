@@ -1,7 +1,8 @@
 """Every broker that the operator knows: one connection and one thread for each address, measured in one round trip.
 
-Broker calls block, so they run in the address's own thread, and a dead broker delays nobody else's keys. Every call has a
-deadline here too, should a broker not keep its own. Addresses are secrets: they never reach a log or a message unredacted.
+Broker calls block, so they run in the address's own thread, and a dead broker delays nobody else's keys. Every call has
+a deadline here too, should a broker not keep its own. Addresses are secrets: they never reach a log or a message
+unredacted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 from longshore.brokers.port import Broker, Capabilities, QueueDepth, WorkerReport
 from longshore.exceptions import BrokerError, BrokerRefused, ImproperlyConfigured, redact_url
+from longshore_operator.api.conditions import Reason
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +51,18 @@ def as_failure(url: str, error: BaseException) -> BrokerFailure:
     """Return the error as a condition says it."""
     where = redact_url(url)
     if isinstance(error, TimeoutError):
-        return BrokerFailure("BrokerUnreachable", f"{where} does not answer within {CALL_DEADLINE_SECONDS:g} s")
+        return BrokerFailure(Reason.BROKER_UNAVAILABLE, f"{where} does not answer within {CALL_DEADLINE_SECONDS:g} s")
     if isinstance(error, BrokerRefused):
-        return BrokerFailure("BrokerRefused", f"{where} refuses us: {error}; check user, password and permissions")
+        return BrokerFailure(
+            Reason.BROKER_REFUSED, f"{where} refuses us: {error}; check user, password and permissions"
+        )
     if isinstance(error, ImproperlyConfigured):
-        return BrokerFailure("BadBrokerAddress", str(error))
-    return BrokerFailure("BrokerUnreachable", f"{where} does not answer: {error}")
+        return BrokerFailure(Reason.BROKER_UNKNOWN, str(error))
+    return BrokerFailure(Reason.BROKER_UNAVAILABLE, f"{where} does not answer: {error}")
 
 
 class _Line(threading.Thread):
-    """The thread that speaks with one broker, one call after the other. A daemon: a hung call does not hold the exit."""
+    """The thread that speaks with one broker, call after call. A daemon: a hung call does not hold up the exit."""
 
     def __init__(self, url: str, open_broker: Callable[[str], Broker]) -> None:
         super().__init__(name=f"broker {redact_url(url)}", daemon=True)
@@ -131,6 +135,10 @@ class BrokerHub:
         """Forget what the watcher wanted."""
         if self._watches.pop(watcher, None) is not None:
             self._end_unwatched()
+
+    def watchers(self, url: str) -> list[Hashable]:
+        """Return who watches queues of a broker."""
+        return [watcher for watcher, (where, _) in self._watches.items() if where == url]
 
     def latest(self, url: str) -> Measurement | BrokerFailure | None:
         """Return the latest measurement, the failure of the latest try, or `None` before the first one."""

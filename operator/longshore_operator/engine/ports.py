@@ -65,6 +65,10 @@ class BrokerAddress:
 
     url: str
     checksum: str
+    source: Mapping[str, Any] | None = None
+    """How a worker gets it: the source of an environment variable (`value` or `valueFrom`), where the spec does not
+    already say.
+    """
 
 
 class Resources(Protocol):
@@ -101,11 +105,11 @@ class Workloads(Protocol):
     async def observe(self, namespace: str, name: str) -> Workload:
         """Return the Deployment of this name, whoever owns it, and the pods of the pool of this name."""
 
-    async def apply(self, deployment: Manifest) -> None:
+    async def apply(self, deployment: Manifest) -> Manifest | None:
         """Server-side apply of a complete Deployment with our field manager; creates it where there is none.
 
         With `metadata.resourceVersion` set the write is refused (`Conflict`) if the object has changed. Raises
-        `Refused` with the API's text.
+        `Refused` with the API's text. Returns the object as it is now stored, where the port can tell.
         """
 
     async def mark(self, pod: PodView, deletion_cost: int | None) -> None:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -19,6 +20,8 @@ from longshore.exceptions import ImproperlyConfigured
 
 ON_TIME_SECONDS = 5.0
 """A tick published at most this late is on time: every such tick is published. Older ones are a catch-up."""
+MOST_COUNTED = 1000
+"""Missed ticks are counted no further than this."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOOK_BACK = (timedelta(hours=2), timedelta(days=2), timedelta(days=35), timedelta(days=370), timedelta(days=3000))
@@ -61,10 +64,10 @@ class Recurrence:
 
 @dataclass(frozen=True, slots=True)
 class DueTicks:
-    """What to publish now, oldest first; `missed` says that older ones were due and are left out."""
+    """What to publish now, oldest first; `missed` older ones were due and are left out (counted up to a limit)."""
 
     ticks: tuple[datetime, ...] = ()
-    missed: bool = False
+    missed: int = 0
 
 
 def next_tick(recurrence: Recurrence, after: datetime) -> datetime | None:
@@ -85,13 +88,11 @@ def due_ticks(
     latest_old = latest_tick(recurrence, after=after, until=on_time_from)
     if latest_old is None:
         return DueTicks(fresh)
-    if fresh:
-        return DueTicks(fresh, missed=True)
+    missed = sum(1 for _ in islice(_between(recurrence, after, on_time_from), MOST_COUNTED))
     too_old = starting_deadline_seconds is not None and (now - latest_old).total_seconds() > starting_deadline_seconds
-    if too_old:
-        return DueTicks(missed=True)
-    earlier = latest_tick(recurrence, after=after, until=latest_old - timedelta(microseconds=1))
-    return DueTicks((latest_old,), missed=earlier is not None)
+    if fresh or too_old:
+        return DueTicks(fresh, missed)
+    return DueTicks((latest_old,), missed - 1)
 
 
 def latest_tick(recurrence: Recurrence, *, after: datetime, until: datetime) -> datetime | None:

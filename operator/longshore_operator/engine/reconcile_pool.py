@@ -1,0 +1,296 @@
+"""Reconcile a WorkerPool: its Deployment, its size, its status.
+
+Observe, plan, execute; every apply carries the replicas that were computed in this same look. Lowering them goes
+through `victims`: a pod that holds a task is not chosen, and SIGTERM drains whoever is chosen all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from longshore.brokers.port import WorkerReport
+from longshore_operator.api.conditions import Reason
+from longshore_operator.api.taskqueue import TaskQueue
+from longshore_operator.api.workerpool import WorkerPool
+from longshore_operator.core.autoscaler import held_by_pod, loads_of, policy_of, reports_of
+from longshore_operator.core.children import (
+    APPLIED_ANNOTATION,
+    Connections,
+    concurrency_of,
+    deployment_for,
+    has_image,
+)
+from longshore_operator.core.faults import Fault, first
+from longshore_operator.core.ownership import is_owned_by, needs_apply, replicas_manager
+from longshore_operator.core.pod_faults import pods_fault
+from longshore_operator.core.pool_status import PoolObservation, pool_status
+from longshore_operator.core.rates import note_reports
+from longshore_operator.core.scaling import ScaleInputs, ScalingDecision, backlog_of, decide_scale, note_scaled
+from longshore_operator.core.victims import VICTIM_COST, ShrinkPlan, plan_shrink, stale_marks
+from longshore_operator.engine.brokers import Measurement
+from longshore_operator.engine.context import Context, PoolMemory, publish, publish_invalid, read, tell_fault
+from longshore_operator.engine.lookup import common_address, measurement_of, queues_of
+from longshore_operator.engine.ports import BrokerAddress, Key, Manifest, Refused, Workload
+
+LOOK_AGAIN_SECONDS = 1.0
+_HOPELESS = frozenset(
+    {Reason.CRASH_LOOP_BACK_OFF, Reason.IMAGE_PULL_BACK_OFF, Reason.FAILED_CREATE, Reason.QUOTA_EXCEEDED}
+)
+_SETTLED = frozenset({"Backlog", "Wait", "MinReplicas", "MaxReplicas", "Suspended", "Idle"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What was observed of one pool."""
+
+    pool: WorkerPool
+    manifest: Manifest
+    memory: PoolMemory
+    queues: list[TaskQueue]
+    connections: Connections
+    workload: Workload
+    measurement: Measurement | None
+    reports: tuple[WorkerReport, ...]
+
+    @property
+    def current(self) -> int | None:
+        """Replicas that the Deployment asks for; `None` before there is one."""
+        deployment = self.workload.deployment
+        return None if deployment is None else int(deployment["spec"].get("replicas", 1))
+
+
+async def reconcile_pool(context: Context, key: Key) -> float | None:
+    """Bring one WorkerPool nearer to its spec; return when to look again."""
+    manifest = context.resources.get(key)
+    if manifest is None:
+        context.memory.forget(key)
+        return None
+    pool = read(manifest)
+    if not isinstance(pool, WorkerPool):
+        assert isinstance(pool, Fault)
+        await publish_invalid(context, manifest, pool)
+        return None
+    if pool.metadata.deletion_timestamp is not None:
+        return None
+    seen, again = await _run(context, pool, manifest)
+    await tell_fault(context, manifest, first(seen.refused, seen.broken, seen.pods))
+    wait = await publish(context, manifest, pool_status(seen, context.clock()))
+    return min(one for one in (wait, again, context.options.resync_seconds) if one is not None)
+
+
+async def _run(context: Context, pool: WorkerPool, manifest: Manifest) -> tuple[PoolObservation, float | None]:
+    workload = await context.workloads.observe(pool.namespace, pool.name)
+    foreign = _foreign(pool, workload)
+    known = None if foreign is not None else workload.deployment
+    seen = PoolObservation(pool, refused=foreign or _refusal(context, pool), deployment=known)
+    queues = queues_of(context, pool)
+    if isinstance(queues, Fault):
+        seen = replace(seen, refused=first(seen.refused, queues))
+    if seen.refused is not None or isinstance(queues, Fault):
+        return _as_it_is(seen, workload), None
+    address = await common_address(context, queues)
+    if isinstance(address, Fault):
+        mixed = address.reason == Reason.MIXED_BROKERS
+        seen = replace(seen, refused=address) if mixed else replace(seen, broken=address)
+        return _as_it_is(seen, workload), None
+    connections = await _connections(context, pool, queues, address)
+    if isinstance(connections, Fault):
+        return _as_it_is(replace(seen, broken=connections), workload), None
+    scene, broken = await _scene(context, seen, workload, queues, address, connections, manifest)
+    return await _follow(context, scene, replace(seen, broken=broken))
+
+
+def _foreign(pool: WorkerPool, workload: Workload) -> Fault | None:
+    if workload.deployment is None or is_owned_by(workload.deployment, pool.uid):
+        return None
+    message = f"Deployment {pool.name} exists and is not this pool's: it is left alone; delete it or rename the pool"
+    return Fault(Reason.NAME_CONFLICT, message)
+
+
+def _refusal(context: Context, pool: WorkerPool) -> Fault | None:
+    if pool.spec.execution != "Processes":
+        return Fault(Reason.NOT_SUPPORTED, f"execution {pool.spec.execution} is not there yet; use Processes")
+    if context.options.images_required and not has_image(pool):
+        return Fault(Reason.NO_IMAGE, "set spec.image, or the image of the container `worker` in spec.template")
+    return None
+
+
+def _as_it_is(seen: PoolObservation, workload: Workload) -> PoolObservation:
+    """A pool that cannot be planned runs on as it is; its pods are shown all the same."""
+    if seen.deployment is None:
+        return seen
+    replicas = int(seen.deployment["spec"].get("replicas", 1))
+    return replace(seen, desired=replicas, applied=replicas, pods=pods_fault(seen.deployment, workload.pods))
+
+
+async def _connections(
+    context: Context, pool: WorkerPool, queues: list[TaskQueue], address: BrokerAddress
+) -> Connections | Fault:
+    from longshore_operator.engine.ports import AddressProblem
+
+    broker = address.source or source_of(queues[0].spec.broker.to_wire())
+    if pool.spec.result_backend is None:
+        return Connections(broker, checksum=address.checksum)
+    try:
+        backend = await context.addresses.resolve(pool.namespace, pool.spec.result_backend.to_wire())
+    except AddressProblem as problem:
+        return Fault(problem.reason, f"spec.resultBackend: {problem.message}")
+    source = backend.source or source_of(pool.spec.result_backend.to_wire())
+    return Connections(broker, source, f"{address.checksum}-{backend.checksum}")
+
+
+def source_of(address: Manifest) -> Manifest:
+    """Return an address of a spec as the source of an environment variable."""
+    if "urlFrom" in address:
+        reference = address["urlFrom"]["secretKeyRef"]
+        return {"valueFrom": {"secretKeyRef": {"name": reference["name"], "key": reference.get("key", "url")}}}
+    return {"value": address.get("url", "")}
+
+
+async def _scene(
+    context: Context,
+    seen: PoolObservation,
+    workload: Workload,
+    queues: list[TaskQueue],
+    address: BrokerAddress,
+    connections: Connections,
+    manifest: Manifest,
+) -> tuple[_Scene, Fault | None]:
+    found = await measurement_of(context, address.url)
+    measurement = found if isinstance(found, Measurement) else None
+    reports = reports_of(seen.pool.key, measurement.workers) if measurement is not None else ()
+    memory = context.memory.pools.setdefault(seen.pool.uid, PoolMemory())
+    memory.rates = note_reports(memory.rates, reports)
+    scene = _Scene(seen.pool, manifest, memory, queues, connections, workload, measurement, reports)
+    return scene, found if isinstance(found, Fault) else None
+
+
+# -- plan ------------------------------------------------------------------------------------------------------------
+
+
+def _inputs(context: Context, scene: _Scene, problem: Fault | None) -> ScaleInputs:
+    measurement = scene.measurement
+    return ScaleInputs(
+        current=scene.current or 0,
+        queues=loads_of(scene.queues, measurement.depths if measurement is not None else {}, context.clock()),
+        slots_per_replica=concurrency_of(scene.pool),
+        service_rate=scene.memory.rates.rate,
+        held=sum(report.held for report in scene.reports) if measurement is not None else None,
+        problem=problem.message if problem is not None and problem.reason in _HOPELESS else None,
+        sampled_at=measurement.at if measurement is not None else None,
+    )
+
+
+def _decide(context: Context, scene: _Scene, problem: Fault | None) -> tuple[int, ScalingDecision | None, int | None]:
+    """Return desired replicas, the autoscaler's decision if it made one, and the backlog as far as it is known."""
+    spec, inputs = scene.pool.spec, _inputs(context, scene, problem)
+    known = scene.measurement is not None and all(queue.ready is not None for queue in inputs.queues)
+    backlog = backlog_of(inputs) if known else None
+    if all(queue.spec.suspend for queue in scene.queues):
+        return 0, None, backlog
+    if spec.autoscaling is None:
+        return spec.replicas, None, backlog
+    decision = decide_scale(inputs, policy_of(spec.autoscaling), scene.memory.scale, context.clock())
+    scene.memory.scale = decision.memory
+    return decision.desired, decision, backlog
+
+
+def _shrink(scene: _Scene, desired: int) -> ShrinkPlan:
+    """How far down this look may go; a pool whose broker is silent is not shrunk under its workers."""
+    current = scene.current
+    if current is None or desired >= current:
+        return ShrinkPlan(desired, "Now", unmark=stale_marks(scene.workload.pods))
+    if scene.measurement is None:
+        return ShrinkPlan(current, "Busy")
+    return plan_shrink(scene.workload.pods, current, desired, held_by_pod(scene.reports))
+
+
+# -- execute ---------------------------------------------------------------------------------------------------------
+
+
+async def _follow(context: Context, scene: _Scene, seen: PoolObservation) -> tuple[PoolObservation, float | None]:
+    pods = pods_fault(scene.workload.deployment, scene.workload.pods)
+    desired, decision, backlog = _decide(context, scene, pods)
+    plan = _shrink(scene, desired)
+    seen = replace(
+        seen,
+        pods=pods,
+        desired=desired,
+        decision=(decision.reason, decision.message) if decision is not None else None,
+        waiting_for=_waiting_for(scene, plan, desired),
+        reports=scene.reports if scene.measurement is not None else None,
+        backlog=backlog,
+        measured_at=scene.measurement.at if scene.measurement is not None else None,
+    )
+    seen = await _apply(context, scene, seen, plan)
+    settled = seen.waiting_for is None and (decision is None or decision.reason in _SETTLED)
+    return seen, None if settled else LOOK_AGAIN_SECONDS
+
+
+def _waiting_for(scene: _Scene, plan: ShrinkPlan, desired: int) -> str | None:
+    leaving = sum(pod.terminating for pod in scene.workload.pods)
+    if plan.replicas > desired:
+        surplus = plan.replicas - desired
+        why = {
+            "Marking": "their pods are being chosen",
+            "Busy": "no pod of them is known to be idle",
+            "Rollout": "a rollout is under way",
+        }.get(plan.reason, "their tasks have not ended")
+        return f"{surplus} more than the {desired} wanted: {why}"
+    return f"{leaving} pods finish their tasks" if leaving else None
+
+
+async def _apply(context: Context, scene: _Scene, seen: PoolObservation, plan: ShrinkPlan) -> PoolObservation:
+    manager = replicas_manager(scene.workload.deployment) if scene.workload.deployment is not None else None
+    replicas = plan.replicas
+    if manager is not None and scene.current is not None:
+        message = f"{manager} sets the Deployment's replicas; let it scale the WorkerPool instead, or remove it"
+        replicas = scene.current
+        seen = replace(seen, broken=Fault(Reason.REPLICAS_OWNED_ELSEWHERE, message), desired=replicas, waiting_for=None)
+    else:
+        await _mark(context, plan)
+    live = scene.workload.deployment
+    wanted = deployment_for(scene.pool, scene.queues, scene.connections, replicas)
+    try:
+        live = await _write(context, scene, wanted) or live
+    except Refused as error:
+        return replace(seen, refused=Fault(Reason.TEMPLATE_REFUSED, str(error)))
+    return replace(seen, deployment=live, applied=replicas)
+
+
+async def _mark(context: Context, plan: ShrinkPlan) -> None:
+    for pod in plan.unmark:
+        await context.workloads.mark(pod, None)
+    for pod in plan.mark:
+        await context.workloads.mark(pod, VICTIM_COST)
+
+
+async def _write(context: Context, scene: _Scene, wanted: Manifest) -> Manifest | None:
+    """Apply when, and only when, a field of ours is not as it should be."""
+    live, memory = scene.workload.deployment, scene.memory
+    applied = wanted["metadata"]["annotations"][APPLIED_ANNOTATION]
+    settled = memory.settled[1] if memory.settled is not None and memory.settled[0] == applied else None
+    current, target = scene.current, wanted["spec"]["replicas"]
+    why = needs_apply(wanted, live, settled)
+    if not why and current == target:
+        return None
+    if live is not None:
+        wanted["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+    stored = await context.workloads.apply(wanted)
+    if stored is not None:
+        memory.settled = (applied, int(stored["metadata"].get("generation", 0)))
+    await _tell(context, scene, why, target)
+    return stored
+
+
+async def _tell(context: Context, scene: _Scene, why: list[str], target: int) -> None:
+    current = scene.current
+    if current is not None and current != target:
+        scene.memory.scale = note_scaled(scene.memory.scale, context.clock(), target - current)
+        decision = scene.pool.status.last_decision
+        message = f"from {current} to {target}" + (f": {decision.message}" if decision is not None else "")
+        await context.resources.record(scene.manifest, "Normal", "Scaled", message)
+    if why == ["missing"]:
+        await context.resources.record(scene.manifest, "Normal", "Created", f"Deployment with {target} replicas")
+    elif why and why not in (["template"], [".spec.replicas"]):
+        await context.resources.record(scene.manifest, "Normal", "Repaired", f"set back {', '.join(why)[:200]}")
