@@ -68,7 +68,8 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
     if detail["type"] == "literal_error":
         return Problem(path_of(location), _choice(detail, model))
     phrase = _PHRASES.get(detail["type"], "{msg}")
-    words = {"msg": detail["msg"], "found": _shown(detail["input"]), **detail.get("ctx", {})}
+    limits = {name: _plain(limit) for name, limit in detail.get("ctx", {}).items()}
+    words = {"msg": detail["msg"], "found": _shown(detail["input"]), **limits}
     return Problem(path_of(location), phrase.format(**words))
 
 
@@ -87,6 +88,10 @@ def _shown(value: Any) -> str:
         return "a list"
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool | int | float | None) else str(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+
+def _plain(limit: Any) -> Any:
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def path_of(location: Sequence[int | str]) -> str:

@@ -240,7 +240,7 @@ class WorkerPool(Resource):
     plural: ClassVar[str] = "workerpools"
     rules = (
         Rule(
-            f"the name of a WorkerPool has at most {MAX_POOL_NAME} characters: its Deployment, pods and a label carry it",
+            f"the name of a WorkerPool has at most {MAX_POOL_NAME} characters: Deployment, pods and a label carry it",
             holds=lambda pool: len(pool.metadata.name) <= MAX_POOL_NAME,
             cel=f"self.metadata.name.size() <= {MAX_POOL_NAME}",
             field="metadata.name",
