@@ -138,8 +138,8 @@ def test_a_dead_child_gives_back_at_once_and_only_what_ran_counts(broker, consum
     assert (poison.message.id, poison.deliveries) == ("b", 1)
     consumer.settle(Settlement(poison))
     assert [(claim.message.id, claim.deliveries, claim.redelivered) for claim in consumer.claim(10, 0)] == [
-        ("a", 0, False),
-        ("c", 0, False),
+        ("a", 0, True),
+        ("c", 0, True),
     ]
 
 

@@ -126,6 +126,9 @@ class Connection:
             self._socket.close()
             self._socket = None
 
+    def __del__(self) -> None:
+        self.close()
+
     @property
     def is_open(self) -> bool:
         """Whether there is a socket; the other side may have gone all the same."""

@@ -169,15 +169,16 @@ class RedisConsumer:
 
     def _claims(self, groups: list[list[Any]]) -> list[Claim]:
         claims: list[Claim] = []
-        for queue_name, step, count_text, first, *envelopes in groups:
-            queue, count = queue_name.decode(), count_text.decode()
-            tail = f".{step.decode()}.{count}.{self._nonce}"
+        for queue_name, step, mark_bytes, first, *envelopes in groups:
+            queue, mark = queue_name.decode(), mark_bytes.decode()
+            deliveries, held_before = int(mark) if mark.isdecimal() else 0, mark != ""
+            tail = f".{step.decode()}.{mark}.{self._nonce}"
             for index, envelope in enumerate(envelopes, first):
                 token = f"{self._calls}.{index}{tail}"
                 message, redelivered = decode(envelope)
-                claims.append(Claim(queue, message, token, int(count or 0), redelivered or count != ""))
+                claims.append(Claim(queue, message, token, deliveries, redelivered or held_before))
                 self._held.add(token)
-            if count:
+            if mark.isdecimal():
                 self._solo = (claims[-1].token, monotonic() + SOLO_SECONDS)
         return claims
 

@@ -8,6 +8,7 @@ r"""The names of our keys on a Redis server. Version 1; every key of a queue has
 | ``longshore:1:{q}:inbox:<owner>`` | list | what a blocking wait moved, on its way into a claim |
 | ``longshore:1:{q}:delayed`` | zset | priority step and envelope → when it is due |
 | ``longshore:1:{q}:alone`` | list | ``count:since:step:envelope``: claimed alone, with its started executions so far |
+| ``longshore:1:{q}:returned`` | set, a day | digests of messages in the lists that were held before, without a start |
 | ``longshore:1:queues`` | set | the queues that were declared |
 | ``longshore:1:{workers}:reports``, ``…:seen`` | hash, zset | worker → report; worker → when it was said |
 | ``longshore:1:store:<key>`` | string | the holder of a mark, with an expiry |

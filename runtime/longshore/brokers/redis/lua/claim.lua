@@ -18,6 +18,7 @@ local function send(queue, lane, envelope, due)
 end
 
 -- How it ends: removed, or given back 'counted' or 'uncounted'; a claim that is not ours any more sends nothing.
+local returns = {}
 for _, item in ipairs(others) do
   local queue, token, how, sends = item[1], item[2], item[3], item[4]
   local held = own(queue, 'held:' .. owner)
@@ -26,10 +27,14 @@ for _, item in ipairs(others) do
     late = late + 1
   else
     for _, outgoing in ipairs(sends) do send(unpack(outgoing)) end
-    if how ~= 'removed' then give_back(queue, parse_token(token), envelope, how, now) end
     redis.call('HDEL', held, token)
+    if how ~= 'removed' then
+      returns[#returns + 1] = {queue = queue, claim = parse_token(token), envelope = envelope, how = how}
+    end
   end
 end
+table.sort(returns, last_claimed_first)
+for _, entry in ipairs(returns) do give_back(entry.queue, entry.claim, entry.envelope, entry.how, now) end
 
 -- After a broken connection an answer may be lost: claims that the client does not know of go back.
 if known then
@@ -47,11 +52,12 @@ end
 
 local index, taken, claimed = 0, 0, {}
 
-local function hold(queue, lane, count, envelopes)
-  local group, fields = {queue, lane, count, index + 1}, {}
+local function hold(queue, lane, mark, envelopes)
+  if #envelopes == 0 then return end
+  local group, fields = {queue, lane, mark, index + 1}, {}
   for i, envelope in ipairs(envelopes) do
     index = index + 1
-    fields[2 * i - 1] = call .. '.' .. index .. '.' .. lane .. '.' .. count .. '.' .. consumer
+    fields[2 * i - 1] = call .. '.' .. index .. '.' .. lane .. '.' .. mark .. '.' .. consumer
     fields[2 * i] = envelope
     group[4 + i] = envelope
   end
@@ -74,11 +80,24 @@ local function take_suspect(queue)
   return true, false
 end
 
+-- Claim those that were given back as a group of their own, which says so; almost always there are none.
+local function hold_fresh(queue, lane, envelopes)
+  local returned = own(queue, 'returned')
+  if redis.call('EXISTS', returned) == 0 then return hold(queue, lane, '', envelopes) end
+  local fresh, again = {}, {}
+  for _, envelope in ipairs(envelopes) do
+    local known_before = redis.call('SREM', returned, redis.sha1hex(envelope)) == 1
+    table.insert(known_before and again or fresh, envelope)
+  end
+  hold(queue, lane, 'r', again)
+  hold(queue, lane, '', fresh)
+end
+
 local function take_from_lanes(queue)
   for lane in string.gmatch(lanes, '%d') do
     if taken >= limit then return end
     local envelopes = redis.call('RPOP', lane_list(queue, lane), limit - taken)
-    if envelopes and #envelopes > 0 then hold(queue, lane, '', envelopes) end
+    if envelopes then hold_fresh(queue, lane, envelopes) end
   end
 end
 

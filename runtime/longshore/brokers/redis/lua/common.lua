@@ -1,7 +1,9 @@
 -- What every script of ours shares. Scripts read envelopes at most; none ever writes one anew, because cjson turns []
--- into {} and rounds integers. A token is call.index.lane.count.consumer: when and where a claim came from, and how
--- many started executions it has ('' for a message that nobody has held before).
+-- into {} and rounds integers. A token is call.index.lane.mark.consumer: when and where a claim came from, and its mark:
+-- '' for a message that nobody has held before, 'r' for one that was given back without a start, and for what may be
+-- poison the number of its started executions, 0 among them.
 
+local RETURNED_SECONDS = 86400  -- how long it is remembered that a message was given back without a start
 local SOLO_PATIENCE = 1  -- seconds that a message may wait for an owner with empty hands
 
 local function server_now()
@@ -35,33 +37,42 @@ local function promote(queue, now)
 end
 
 local function parse_token(token)
-  local call, index, lane, count = string.match(token, '^(%d+)%.(%d+)%.(%d)%.(%d*)%.')
-  return {token = token, call = tonumber(call), index = tonumber(index), lane = lane, count = count}
+  local call, index, lane, mark = string.match(token, '^(%d+)%.(%d+)%.(%d)%.(%w*)%.')
+  return {token = token, call = tonumber(call), index = tonumber(index), lane = lane, mark = mark}
 end
 
--- Return a claim to the front. What may be poison goes to the list of those that are claimed alone.
+local function is_suspect(claim)
+  return tonumber(claim.mark) ~= nil
+end
+
+-- Return a claim to the front. What may be poison goes to the list of those that are claimed alone; what is innocent
+-- to Celery's list, as it was, and a set remembers that it was held.
 local function give_back(queue, claim, envelope, how, now)
-  if how == 'uncounted' and claim.count == '' then
+  if how == 'uncounted' and not is_suspect(claim) then
     redis.call('RPUSH', lane_list(queue, claim.lane), envelope)
+    redis.call('SADD', own(queue, 'returned'), redis.sha1hex(envelope))
+    redis.call('EXPIRE', own(queue, 'returned'), RETURNED_SECONDS)
     return
   end
-  local count = tonumber(claim.count) or 0
+  local count = tonumber(claim.mark) or 0
   if how == 'counted' then count = count + 1 end
   redis.call('RPUSH', own(queue, 'alone'), string.format('%d:%.3f:%s:', count, now, claim.lane) .. envelope)
 end
 
--- Return an owner's claims as {claim, envelope} pairs, the last claimed first: pushed in this order, they stand in
--- their queue as they stood before.
+-- Pushed back in this order, claims stand in their queue as they stood before.
+local function last_claimed_first(a, b)
+  if a.claim.call ~= b.claim.call then return a.claim.call > b.claim.call end
+  return a.claim.index > b.claim.index
+end
+
+-- Return an owner's claims as {claim, envelope} pairs.
 local function held_by(queue, owner)
   local flat = redis.call('HGETALL', own(queue, 'held:' .. owner))
   local held = {}
   for i = 1, #flat, 2 do
     held[#held + 1] = {claim = parse_token(flat[i]), envelope = flat[i + 1]}
   end
-  table.sort(held, function(a, b)
-    if a.claim.call ~= b.claim.call then return a.claim.call > b.claim.call end
-    return a.claim.index > b.claim.index
-  end)
+  table.sort(held, last_claimed_first)
   return held
 end
 

@@ -5,7 +5,7 @@ for lane in string.gmatch('9630', '%d') do
   dropped = dropped + redis.call('LLEN', lane_list(queue, lane))
   redis.call('UNLINK', lane_list(queue, lane))
 end
-redis.call('UNLINK', own(queue, 'alone'), own(queue, 'delayed'))
+redis.call('UNLINK', own(queue, 'alone'), own(queue, 'delayed'), own(queue, 'returned'))
 if whole then
   for _, owner in ipairs(redis.call('ZRANGE', own(queue, 'owners'), 0, -1)) do
     redis.call('UNLINK', own(queue, 'held:' .. owner), own(queue, 'inbox:' .. owner))

@@ -9,7 +9,7 @@ begin(queues[1])
 local function culprit(held)
   if #held == 1 then return held[1] end
   for _, entry in ipairs(held) do
-    if entry.claim.count ~= '' then return entry end
+    if is_suspect(entry.claim) then return entry end
   end
   return nil
 end
