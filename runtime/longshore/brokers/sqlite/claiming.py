@@ -106,7 +106,7 @@ class Claimer:
 
     def _comes_first(self, connection: sqlite3.Connection, queue: int, alone: tuple[int, int, int]) -> bool:
         ready = connection.execute(schema.FIRST_READY, (queue,)).fetchall()
-        return bool(not ready or alone[:2] < ready[0])
+        return not ready or bool(alone[:2] < ready[0])
 
     def _waited_enough(self, alone: tuple[int, int, int]) -> bool:
         """Whether a busy consumer takes a suspect though it holds something else."""
@@ -116,7 +116,7 @@ class Claimer:
         if since is None:
             self._awaited = {row: now}
             return False
-        return now - since >= SUSPECT_PATIENCE_SECONDS * 4 ** min(suspicions, _PATIENCE_STEPS)
+        return now - since >= SUSPECT_PATIENCE_SECONDS * 4.0 ** min(suspicions, _PATIENCE_STEPS)
 
 
 def _rank_and_id(row: tuple[int, int, int, int, bytes]) -> tuple[int, int]:

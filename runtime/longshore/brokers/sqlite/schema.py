@@ -46,6 +46,7 @@ CREATE TABLE results(
   body BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX results_expiry ON results(expires_at) WHERE expires_at > 0;
 CREATE TABLE marks(key TEXT PRIMARY KEY, holder TEXT NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX marks_expiry ON marks(expires_at);
 """
 
 PUT = "INSERT INTO messages(queue, rank, due_at, ready_at, body) VALUES (?, ?, ?, ?, ?)"
