@@ -78,7 +78,7 @@ def bare_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiSer
     """An API server without Longshore's CRDs."""
     missing = [name for name in ("etcd", "kube-apiserver", "kubectl") if not (BINARIES / name).exists()]
     if missing:
-        pytest.skip(f"needs {', '.join(missing)} in {BINARIES.name}/: `make lab-tools` builds them where Go is there")
+        pytest.skip(f"needs {', '.join(missing)} in {BINARIES.name}/: `make lab` builds them where Go is there")
     with running_api_server(tmp_path_factory.mktemp("apiserver")) as server:
         yield server
 

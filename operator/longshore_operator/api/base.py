@@ -7,6 +7,7 @@ others write too, ignore it. Nothing here knows of one kind in particular.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -14,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
@@ -21,7 +23,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 from longshore_operator.api.rules import ChangeRule, Rule, check, with_validations
 
@@ -49,6 +51,24 @@ ResourceName = Annotated[
     ),
 ]
 """The name of an object in Kubernetes, wherever a spec refers to one."""
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """In `Annotated`: a text that is cut rather than refused. It comes from elsewhere, and a status must be writable
+    whatever it says.
+    """
+
+    length: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._cut, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "maxLength": self.length}
+
+    def _cut(self, text: str) -> str:
+        return text if len(text) <= self.length else f"{text[: self.length - 3]}..."
 
 
 def map_list(key: str) -> dict[str, Any]:
@@ -130,7 +150,7 @@ class Condition(StatusModel):
     reason: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = Field(
         description="Why, as one CamelCase word for programs."
     )
-    message: Annotated[str, StringConstraints(max_length=32768)] = Field(
+    message: Annotated[str, Clipped(32768)] = Field(
         default="", description="Why, and what to do, as a sentence for people."
     )
     last_transition_time: Timestamp = Field(description="When `status` last changed.")

@@ -10,8 +10,8 @@ from pydantic import Field, StringConstraints
 from longshore.brokers.port import QueueType
 from longshore_operator.api.address import Address
 from longshore_operator.api.base import (
+    Clipped,
     Resource,
-    ResourceName,
     SpecModel,
     Status,
     StatusModel,
@@ -139,7 +139,7 @@ class TaskQueueStatus(Status):
     dead: int | None = Field(default=None, ge=0, description="Dead letters of the queue.")
     oldest_age_seconds: int | None = Field(default=None, ge=0, description="How long the oldest ready message waits.")
     rates: Rate | None = Field(default=None, description="Messages a minute.")
-    consuming_pools: list[ResourceName] = Field(
+    consuming_pools: list[Annotated[str, Clipped(253)]] = Field(
         default_factory=list, max_length=100, description="WorkerPools of this namespace that take from the queue."
     )
     measured_time: Timestamp | None = Field(default=None, description="When the figures were measured.")

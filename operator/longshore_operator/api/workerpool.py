@@ -9,7 +9,16 @@ from pydantic import Field, StringConstraints
 
 from longshore_operator.api.address import Address
 from longshore_operator.api.autoscaling import Autoscaling
-from longshore_operator.api.base import Resource, ResourceName, SpecModel, Status, StatusModel, Timestamp, map_list
+from longshore_operator.api.base import (
+    Clipped,
+    Resource,
+    ResourceName,
+    SpecModel,
+    Status,
+    StatusModel,
+    Timestamp,
+    map_list,
+)
 from longshore_operator.api.rules import ChangeRule, Rule
 
 Execution = Literal["Processes", "Threads", "Asyncio"]
@@ -205,8 +214,8 @@ class WorkerPoolSpec(SpecModel):
 class Decision(StatusModel):
     """Why the pool has the size that it has."""
 
-    reason: Annotated[str, StringConstraints(max_length=128)] = Field(description="Why, as one CamelCase word.")
-    message: Annotated[str, StringConstraints(max_length=1024)] = Field(default="", description="Why, as a sentence.")
+    reason: Annotated[str, Clipped(128)] = Field(description="Why, as one CamelCase word.")
+    message: Annotated[str, Clipped(1024)] = Field(default="", description="Why, as a sentence.")
     time: Timestamp = Field(description="When it was decided.")
 
 
@@ -225,7 +234,7 @@ class WorkerPoolStatus(Status):
     selector: str | None = Field(
         default=None, max_length=512, description="The label selector of the pods, for HPA and KEDA."
     )
-    tasks: list[Annotated[str, StringConstraints(max_length=253)]] = Field(
+    tasks: list[Annotated[str, Clipped(253)]] = Field(
         default_factory=list,
         max_length=200,
         description="Names of the tasks that the workers know, the first 200 of them.",

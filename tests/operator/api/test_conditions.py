@@ -72,6 +72,12 @@ def test_asking_for_a_condition() -> None:
     assert is_true(ready(conditions, "True", LATER), ConditionType.READY)
 
 
+def test_a_message_that_is_too_long_is_cut_not_refused() -> None:
+    (condition,) = set_condition([], "Ready", "False", "Invalid", "x" * 40_000, observed_generation=1, now=THEN)
+
+    assert (len(condition.message), condition.message[-4:]) == (32_768, "x...")
+
+
 def test_every_kind_has_the_two_that_tools_read() -> None:
     for kind, types in CONDITION_TYPES.items():
         assert set(types) >= {"Ready", "Stalled"}, kind

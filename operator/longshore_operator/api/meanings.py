@@ -1,0 +1,60 @@
+"""What each condition and each reason means, in a sentence: for the reference, and for whoever explains a status."""
+
+from __future__ import annotations
+
+from longshore_operator.api.conditions import ConditionType, Reason
+
+CONDITION_MEANING: dict[ConditionType, str] = {
+    ConditionType.READY: "All is as the spec says. Zero pods by choice is ready, too.",
+    ConditionType.STALLED: "Nothing will change until somebody acts; the message says what to do.",
+    ConditionType.ACCEPTED: "The spec makes sense, with all that it refers to.",
+    ConditionType.BROKER_REACHABLE: "The broker answers the operator.",
+    ConditionType.DECLARED: "The queue is there on the broker.",
+    ConditionType.CONSUMED: "A WorkerPool takes from the queue.",
+    ConditionType.AVAILABLE: "As many pods are ready as there should be.",
+    ConditionType.SCALING: "The number of pods is being changed.",
+    ConditionType.DRAINING: "Pods have been told to claim nothing more, so that they can go.",
+    ConditionType.SCHEDULED: "The next tick is known and will be sent.",
+}
+
+REASON_MEANING: dict[Reason, str] = {
+    Reason.OK: "Nothing to say.",
+    Reason.SCALED_TO_ZERO: "There is nothing to do, so there are no pods.",
+    Reason.SUSPENDED: "`spec.suspend` is set.",
+    Reason.AT_MOST_ONCE: "Ready, with early ack: a task that has started is lost if its worker dies.",
+    Reason.NOT_REPLICATED: "Ready, with a classic queue on a cluster of brokers: it is on one node only.",
+    Reason.PROGRESSING: "On the way; wait.",
+    Reason.INVALID: "The spec cannot be what it says; the message lists the fields.",
+    Reason.NAME_CONFLICT: "A Deployment of that name is there and belongs to somebody else.",
+    Reason.QUEUE_CLAIMED_TWICE: "An older TaskQueue, perhaps of another namespace, is on the same queue.",
+    Reason.MIXED_BROKERS: "The queues of the pool are on different brokers.",
+    Reason.QUEUE_MISSING: "There is no TaskQueue of that name in the namespace.",
+    Reason.NO_IMAGE: "Neither `spec.image` nor the template's container `worker` names an image.",
+    Reason.TEMPLATE_REFUSED: "The API server refuses the pod template; the message is its own.",
+    Reason.STORE_NEEDED: "What is asked for needs a store, and the broker has none.",
+    Reason.NAMESPACE_NOT_ALLOWED: "The operator's broker of that name is not for this namespace.",
+    Reason.BROKER_UNKNOWN: "The operator knows no broker of that name, or no broker of that scheme.",
+    Reason.SECRET_MISSING: "The Secret, or the key in it, is not there.",
+    Reason.BROKER_UNAVAILABLE: "The broker does not answer.",
+    Reason.BROKER_REFUSED: "The broker says no: a wrong password, or no permission.",
+    Reason.QUEUE_MISMATCH: "The queue is there with other properties; it is adopted as it is.",
+    Reason.NO_CONSUMERS: "No WorkerPool takes from the queue.",
+    Reason.BROKER_DEAD_ON_DELETE: "The queue could not be deleted: its broker was dead for five minutes.",
+    Reason.FAILED_CREATE: "Kubernetes does not create the pods; the message is its own.",
+    Reason.QUOTA_EXCEEDED: "A ResourceQuota of the namespace is used up.",
+    Reason.IMAGE_PULL_BACK_OFF: "The image cannot be pulled.",
+    Reason.CRASH_LOOP_BACK_OFF: "The workers end as soon as they start; the pool is not scaled up meanwhile.",
+    Reason.UNSCHEDULABLE: "No node has room for the pods, or may take them.",
+    Reason.PODS_NOT_READY: "Pods are there and not ready.",
+    Reason.REPLICAS_OWNED_ELSEWHERE: "Somebody else, such as an HPA, sets replicas of the Deployment: point it at the pool.",
+    Reason.BAD_CRON: "The cron expression cannot be read.",
+    Reason.UNKNOWN_TIME_ZONE: "There is no time zone of that name.",
+    Reason.TASK_UNKNOWN: "No worker of the queue knows a task of that name.",
+    Reason.NOT_SUPPORTED: "This version, or this broker, cannot do that yet.",
+    Reason.SCALING_UP: "Pods are being added.",
+    Reason.SCALING_DOWN: "Pods are being removed.",
+    Reason.STEADY: "The pool has the size that it should have.",
+    Reason.DRAINING: "Pods finish what they run and claim nothing more.",
+    Reason.NOT_DRAINING: "No pod has been told to drain.",
+    Reason.UNMEASURED: "The queues could not be measured; the pool keeps its size.",
+}
