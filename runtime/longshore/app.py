@@ -168,14 +168,17 @@ class Longshore:
         """The broker of the settings."""
         with self._lock:
             if self._broker is None:
-                url = self.conf.broker_url
-                if not url:
-                    raise ImproperlyConfigured(
-                        "no broker: set broker_url, pass broker= or -b, or set LONGSHORE_BROKER_URL "
-                        "(sqlite:///tasks.db needs no server)"
-                    )
-                self._broker = open_broker(url)
+                self.require_broker()
+                self._broker = open_broker(self.conf.broker_url)
             return self._broker
+
+    def require_broker(self) -> None:
+        """Raise `ImproperlyConfigured`, which says what to do, where no broker is configured."""
+        if not self.conf.broker_url:
+            raise ImproperlyConfigured(
+                "no broker: set broker_url, pass broker= or -b, or set LONGSHORE_BROKER_URL "
+                "(sqlite:///tasks.db needs no server)"
+            )
 
     @property
     def has_backend(self) -> bool:

@@ -10,7 +10,6 @@ import click
 
 from longshore.app import Longshore
 from longshore.cli.loading import load_app
-from longshore.exceptions import ImproperlyConfigured
 from longshore.policy import DeadLetterPolicy
 from longshore.worker.logs import LEVELS, configure_logging
 from longshore.worker.options import (
@@ -109,7 +108,4 @@ def _override(app: Longshore, broker: str | None, result_backend: str | None) ->
     for variable, value in (("LONGSHORE_BROKER_URL", broker), ("LONGSHORE_RESULT_BACKEND", result_backend)):
         if value:
             os.environ[variable] = value
-    if not app.conf.broker_url:
-        raise ImproperlyConfigured(
-            "no broker: pass -b, set LONGSHORE_BROKER_URL or the app's broker_url (sqlite:///tasks.db needs no server)"
-        )
+    app.require_broker()

@@ -133,25 +133,29 @@ class Supervisor:
             return None
 
     def _supervise(self) -> None:
-        told = 0
-        while any(child.pid for child in self._children) or not self._stops:
-            if self._stops > told:
-                self._tell(told)
-                told = self._stops
+        told = False
+        while True:
+            if self._stops and not told:
+                self._drain()
+                told = True
             if self._stops and time.monotonic() >= self._kill_at:
                 self._signal_all(signal.SIGKILL)
             self._reap()
+            if self._stops and not any(child.pid for child in self._children):
+                return
             if not self._stops:
                 self._restart_due()
             self._wake.wait(self._patience())
 
-    def _tell(self, told: int) -> None:
-        if told == 0:
-            self._keeper.draining = True
-            running = sum(1 for child in self._children if child.pid and self._board.read(child.index).busy)
-            logger.info("draining: %d running tasks may take up to %.0f s; a second Ctrl-C kills them", running,
-                        self._options.drain_seconds)  # fmt: skip
-            self._signal_all(signal.SIGTERM)
+    def _drain(self) -> None:
+        self._keeper.draining = True
+        running = sum(1 for child in self._children if child.pid and self._board.read(child.index).busy)
+        logger.info(
+            "draining: %d running tasks may take up to %.0f s; a second Ctrl-C kills them",
+            running,
+            self._options.drain_seconds,
+        )
+        self._signal_all(signal.SIGTERM)
 
     def _patience(self) -> float:
         """How long nothing can happen that no signal tells."""

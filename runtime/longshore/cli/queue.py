@@ -1,0 +1,76 @@
+"""``longshore queue``: look into queues and empty them."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from longshore.cli.connecting import app_for
+from longshore.cli.output import app_option, broker_option, output_option, show
+from longshore.exceptions import QueueNotFound
+
+
+@click.group()
+def queue() -> None:
+    """Look into queues and empty them."""
+
+
+@queue.command("ls")
+@click.argument("names", nargs=-1, required=True)
+@app_option
+@broker_option
+@output_option
+def list_queues(names: tuple[str, ...], app: str | None, broker: str | None, output: str) -> None:
+    """Show how much is in the queues NAMES: ready, leased to workers, delayed, dead."""
+    client = app_for(app, broker).broker
+    depths = client.depths([*names, *(f"{name}.dead" for name in names)])
+    rows = []
+    for name in names:
+        depth, dead = depths.get(name), depths.get(f"{name}.dead")
+        oldest = depth.oldest_ready_at if depth else None
+        rows.append(
+            {
+                "queue": name,
+                "exists": depth is not None,
+                "ready": depth.ready if depth else None,
+                "leased": depth.leased if depth else None,
+                "delayed": depth.delayed if depth else None,
+                "dead": dead.ready if dead else 0,
+                "oldest_seconds": max(0.0, time.time() - oldest) if oldest else None,
+            }
+        )
+    show(rows, ("queue", "exists", "ready", "leased", "delayed", "dead", "oldest_seconds"), output)
+
+
+@queue.command()
+@click.argument("name")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many messages.")
+@app_option
+@broker_option
+@output_option
+def peek(name: str, limit: int, app: str | None, broker: str | None, output: str) -> None:
+    """Show the first ready messages of the queue NAME without claiming them."""
+    messages = app_for(app, broker).broker.peek(name, limit)
+    rows = [
+        {"id": message.id, "task": message.headers.get("task"), "args": message.headers.get("argsrepr"),
+         "kwargs": message.headers.get("kwargsrepr"), "retries": message.headers.get("retries")}
+        for message in messages
+    ]  # fmt: skip
+    show(rows, ("id", "task", "args", "kwargs", "retries"), output)
+
+
+@queue.command()
+@click.argument("name")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@app_option
+@broker_option
+def purge(name: str, yes: bool, app: str | None, broker: str | None) -> None:
+    """Drop every ready and delayed message of the queue NAME; what workers hold stays."""
+    client = app_for(app, broker).broker
+    depth = client.depths([name]).get(name)
+    if depth is None:
+        raise QueueNotFound(f"queue {name!r} does not exist on this broker")
+    if not yes:
+        click.confirm(f"Drop {depth.ready} ready and {depth.delayed or 0} delayed messages of {name}?", abort=True)
+    click.echo(f"{client.purge(name)} messages dropped")
