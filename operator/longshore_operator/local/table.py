@@ -23,8 +23,9 @@ def render(snapshot: Snapshot) -> RenderableType:
     parts: list[RenderableType] = []
     if snapshot.queues:
         parts.append(_queues(snapshot.queues))
+    parts += [_said(queue.name, queue.problem, FAULT) for queue in snapshot.queues if queue.problem]
     if snapshot.pools:
-        parts.append(_pools(snapshot.pools))
+        parts += [_pools(snapshot.pools), *map(_why, snapshot.pools)]
     if snapshot.schedules:
         parts.append(_schedules(snapshot.schedules, snapshot.at))
     parts += [_event(event) for event in snapshot.events[-EVENTS_SHOWN:]]
@@ -62,25 +63,27 @@ def _queues(queues: tuple[QueueRow, ...]) -> Table:
             name.append(" (suspended)", style=WARNING)
         dead = Text(_count(queue.dead), style=FAULT if queue.dead else "")
         table.add_row(name, _count(queue.ready), _count(queue.leased), _count(queue.delayed), dead, _rate(queue.rate))
-        if queue.problem:
-            table.add_row(Text(f"  {queue.problem}", style=FAULT, overflow="fold"))
     return table
 
 
 def _pools(pools: tuple[PoolRow, ...]) -> Table:
-    table = _table("POOL", "WORKERS", "BUSY", "DONE", "TASKS/S", last="WHY")
+    table = _table("POOL", "WORKERS", "BUSY", "DONE", "TASKS/S")
     for pool in pools:
         workers = f"{pool.ready}/{_count(pool.desired)}"
         busy = f"{_count(pool.busy)}/{_count(pool.capacity)}"
-        table.add_row(pool.name, workers, busy, f"{pool.processed:,}", _rate(pool.rate), _why(pool))
+        table.add_row(pool.name, workers, busy, f"{pool.processed:,}", _rate(pool.rate))
     return table
 
 
 def _why(pool: PoolRow) -> Text:
+    """Say why the pool has its size, or what is wrong, in full: a line of its own, however long."""
     if pool.problem:
-        return Text(pool.problem, style=FAULT, overflow="fold")
-    why = Text(pool.reason or "", style="cyan")
-    return why.append(f" {pool.why}" if pool.why else "", style="default")
+        return _said(pool.name, pool.problem, FAULT)
+    return _said(pool.name, ": ".join(filter(None, (pool.reason, pool.why))) or "not decided yet", "cyan")
+
+
+def _said(name: str, words: str, style: str) -> Text:
+    return Text(f"  {name}: ", overflow="fold").append(words, style=style)
 
 
 def _schedules(schedules: tuple[ScheduleRow, ...], now: float) -> Table:

@@ -60,7 +60,7 @@ class LocalWorkloads:
             return Workload(None)
         return Workload(_with_status(deployment), tuple(pod.view() for pod in deployment.pods if not pod.gone))
 
-    async def apply(self, deployment: Manifest) -> None:
+    async def apply(self, deployment: Manifest) -> Manifest:
         """Take the Deployment as the new truth; its processes follow at the next step."""
         meta = deployment["metadata"]
         name = meta["namespace"], meta["name"]
@@ -71,6 +71,7 @@ class LocalWorkloads:
         manifest = {**deployment, "metadata": self._metadata(deployment, known)}
         revision = _revision(deployment["spec"]["template"])
         self._deployments[name] = _Deployment(manifest, revision, known.pods if known else [])
+        return manifest
 
     async def mark(self, pod: PodView, deletion_cost: int | None) -> None:
         """Note which pod should end first."""

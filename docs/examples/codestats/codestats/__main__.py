@@ -35,6 +35,8 @@ def main() -> None:
     started_at = time.time()
     _send_work()
     run, kills, code = _run(state, options.chaos)
+    if not run:
+        sys.exit(code)  # it could not start, and has said why
     report = _report(database, started_at, run, kills)
     print(json.dumps(report.as_json()) if options.json else "\n".join(lines_of(report)))
     if code == 0 and not report.complete:

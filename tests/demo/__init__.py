@@ -1,0 +1,1 @@
+"""The example codestats, from end to end."""

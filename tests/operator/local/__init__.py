@@ -1,0 +1,1 @@
+"""Local mode: from manifests to processes on this machine."""
