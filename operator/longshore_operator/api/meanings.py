@@ -46,7 +46,7 @@ REASON_MEANING: dict[Reason, str] = {
     Reason.CRASH_LOOP_BACK_OFF: "The workers end as soon as they start; the pool is not scaled up meanwhile.",
     Reason.UNSCHEDULABLE: "No node has room for the pods, or may take them.",
     Reason.PODS_NOT_READY: "Pods are there and not ready.",
-    Reason.REPLICAS_OWNED_ELSEWHERE: "Somebody else, such as an HPA, sets the Deployment's replicas; let it do the pool's.",
+    Reason.REPLICAS_OWNED_ELSEWHERE: "Somebody else, such as an HPA, scales the Deployment; let it scale the pool.",
     Reason.BAD_CRON: "The cron expression cannot be read.",
     Reason.UNKNOWN_TIME_ZONE: "There is no time zone of that name.",
     Reason.TASK_UNKNOWN: "No worker of the queue knows a task of that name.",
