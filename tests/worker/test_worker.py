@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
 
 from longshore.app import Longshore
+from longshore.brokers.port import QueueSpec
 from longshore.exceptions import ImproperlyConfigured, TimeoutError  # noqa: A004
 from longshore.message import DEAD_HEADER
 from tests.support.workers import Worker, is_gone, running_worker, wait_for
@@ -19,38 +21,62 @@ APP = "tests.worker.tasks_for_tests:app"
 
 
 class Bench:
-    """A folder with a broker, results and effects, and a client on them."""
+    """A folder with effects, a broker, results, and a client on them."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, broker: str, results: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.broker = f"sqlite:///{folder}/broker.db"
+        self.broker = broker
         self.effects_file = folder / "effects"
-        self.environ = {"EFFECTS": str(self.effects_file), "LONGSHORE_RESULT_BACKEND": f"sqlite:///{folder}/results.db"}
-        monkeypatch.setenv("LONGSHORE_BROKER_URL", self.broker)
-        monkeypatch.setenv("LONGSHORE_RESULT_BACKEND", self.environ["LONGSHORE_RESULT_BACKEND"])
+        self.environ = {"EFFECTS": str(self.effects_file), "LONGSHORE_RESULT_BACKEND": results}
+        monkeypatch.setenv("LONGSHORE_BROKER_URL", broker)
+        monkeypatch.setenv("LONGSHORE_RESULT_BACKEND", results)
         self.app: Longshore = tasks.app
         self.app.close()
+        self.queue = f"q-{uuid.uuid4().hex[:8]}"
+        monkeypatch.setitem(self.app.conf, "task_default_queue", self.queue)
+        self.app.broker.declare([QueueSpec(self.queue), QueueSpec(f"{self.queue}.dead")])
 
     def worker(self, *options: str):
-        return running_worker(APP, *options, broker=self.broker, log=self.folder / "log", environ=self.environ)
+        return running_worker(
+            APP, "-Q", self.queue, *options, broker=self.broker, log=self.folder / "log", environ=self.environ
+        )
 
     def effects(self) -> list[str]:
         return self.effects_file.read_text().splitlines() if self.effects_file.exists() else []
 
-    def depth(self, queue="q"):
-        return self.app.broker.depths([queue])[queue]
+    def depth(self):
+        return self.app.broker.depths([self.queue])[self.queue]
 
-    def dead(self, queue="q.dead"):
-        return self.app.broker.peek(queue, 1000)
+    def dead(self):
+        return self.app.broker.peek(f"{self.queue}.dead", 1000)
+
+    @property
+    def counts_all(self) -> bool:
+        capabilities = self.app.broker.capabilities
+        return capabilities.counts_leased and capabilities.counts_delayed
 
     def empty(self) -> bool:
+        """Nothing is ready, leased or delayed, as far as this broker can tell."""
         depth = self.depth()
-        return depth is not None and (depth.ready, depth.leased, depth.delayed) == (0, 0, 0)
+        return depth is not None and not (depth.ready or depth.leased or depth.delayed)
 
 
-@pytest.fixture
-def bench(tmp_path, monkeypatch):
-    bench = Bench(tmp_path, monkeypatch)
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("redis", marks=pytest.mark.integration),
+        pytest.param("rabbitmq", marks=pytest.mark.integration),
+    ]
+)
+def bench(request, tmp_path, monkeypatch):
+    results = f"sqlite:///{tmp_path}/results.db"
+    if request.param == "sqlite":
+        broker = f"sqlite:///{tmp_path}/broker.db"
+    elif request.param == "redis":
+        broker = results = request.getfixturevalue("redis_url")
+    else:
+        broker = request.getfixturevalue("rabbitmq_url")
+    bench = Bench(tmp_path, broker, results, monkeypatch)
     yield bench
     bench.app.close()
 
@@ -64,7 +90,7 @@ def killed(worker: Worker, pid: int) -> None:
 def test_a_sent_task_runs_and_its_result_comes_back(bench):
     with bench.worker("-c", "1"):
         assert tasks.add.delay(2, 3).get(timeout=20) == 5
-        result = tasks.who.apply_async(task_id="my-id", queue="q")
+        result = tasks.who.apply_async(task_id="my-id", queue=bench.queue)
         assert result.get(timeout=20)["id"] == "my-id"
         assert result.successful()
     assert bench.effects() == ["add 2 3"]
@@ -99,7 +125,7 @@ def test_autoretry_ends_with_the_tasks_own_exception(bench):
 
 
 def test_a_failure_reaches_the_caller_and_the_dead_letters_where_they_are_kept(bench):
-    with bench.worker("-c", "1", "--dead-letter", "q=q.dead:5:keep"):
+    with bench.worker("-c", "1", "--dead-letter", f"{bench.queue}={bench.queue}.dead:5:keep"):
         with pytest.raises(ValueError, match="it broke"):
             tasks.fails.delay("it broke").get(timeout=20)
         [letter] = wait_for("a dead letter", bench.dead)
@@ -155,17 +181,18 @@ def test_a_result_that_json_cannot_hold_is_a_failure_with_that_reason(bench):
 
 @pytest.mark.parity("A10")
 def test_an_unknown_task_is_parked_and_never_dropped(bench):
-    bench.app.send_task("nobody.knows", queue="q")
+    bench.app.send_task("nobody.knows", queue=bench.queue)
     with bench.worker("-c", "1") as worker:
         wait_for("parked", lambda: "it waits" in worker.log)
-        wait_for("in the delayed store", lambda: bench.depth().delayed == 1)
+        if bench.counts_all:
+            wait_for("in the delayed store", lambda: bench.depth().delayed == 1)
 
 
 def test_garbage_goes_to_the_dead_letters_and_the_next_task_runs(bench):
     from longshore.brokers.port import Outgoing
     from longshore.message import Message
 
-    bench.app.broker.send([Outgoing("q", Message(b"\xffgarbage", {"task": "x", "id": "1"}, {}))])
+    bench.app.broker.send([Outgoing(bench.queue, Message(b"\xffgarbage", {"task": "x", "id": "1"}, {}))])
     with bench.worker("-c", "1"):
         assert tasks.add.delay(1, 1).get(timeout=20) == 2
         [letter] = wait_for("a dead letter", bench.dead)
@@ -176,7 +203,7 @@ def test_garbage_goes_to_the_dead_letters_and_the_next_task_runs(bench):
 def test_a_countdown_waits_in_the_broker(bench):
     with bench.worker("-c", "1"):
         result = tasks.add.apply_async((1, 2), countdown=0.3)
-        assert bench.depth().delayed == 1
+        assert bench.depth().delayed == (1 if bench.counts_all else None)
         assert result.get(timeout=20) == 3
 
 
@@ -251,7 +278,7 @@ def test_sigterm_finishes_what_runs_and_leaves_the_rest(bench):
         assert worker.process.wait(20) == 0
     assert [line.split()[0:2] for line in bench.effects()] == [["start", "a"], ["end", "a"]]
     assert bench.depth().ready == 1
-    assert bench.depth().leased == 0
+    assert not bench.depth().leased
 
 
 def test_after_the_drain_timeout_the_task_is_killed_and_goes_back(bench):
@@ -260,7 +287,7 @@ def test_after_the_drain_timeout_the_task_is_killed_and_goes_back(bench):
         wait_for("started", bench.effects)
         worker.terminate()
     assert bench.depth().ready == 1
-    assert bench.depth().leased == 0
+    assert not bench.depth().leased
 
 
 def test_an_idle_worker_ends_at_once(bench):
