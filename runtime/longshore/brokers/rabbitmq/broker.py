@@ -1,0 +1,155 @@
+"""RabbitMQ behind the broker port: one object that hands each call to the part that carries it out.
+
+Consumers have connections of their own; everything else shares the process's link.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from weakref import WeakSet
+
+from longshore.brokers.port import (
+    SEND_DEADLINE_SECONDS,
+    Capabilities,
+    Outgoing,
+    Owner,
+    QueueDepth,
+    QueueSpec,
+    WorkerReport,
+)
+from longshore.brokers.rabbitmq import queues as rabbit_queues
+from longshore.brokers.rabbitmq.address import HEARTBEAT_SECONDS, Address, parse_address
+from longshore.brokers.rabbitmq.consumer import RabbitMQConsumer
+from longshore.brokers.rabbitmq.link import Link
+from longshore.brokers.rabbitmq.publisher import Publisher
+from longshore.brokers.rabbitmq.queues import Gauge
+from longshore.brokers.rabbitmq.reports import Reports
+from longshore.brokers.rabbitmq.starts import Starts, notes_queue_of
+from longshore.exceptions import QueueNotFound, redact_url
+from longshore.message import Message
+
+CAPABILITIES = Capabilities(
+    name="rabbitmq",
+    delayed=True,
+    priorities=True,
+    atomic_settle=False,
+    counts_leased=False,
+    counts_delayed=False,
+    fenced=True,
+    takeover_seconds=2.0 * HEARTBEAT_SECONDS,
+    multi_host=True,
+    celery_interop=True,
+)
+
+
+class _Parts:
+    """What works for a broker in one process: a forked child has its own, with locks that nobody holds."""
+
+    def __init__(self, address: Address) -> None:
+        self.pid = os.getpid()
+        self.link = Link(address)
+        self.publisher = Publisher(self.link)
+        self.starts = Starts(self.link)
+        self.reports = Reports(self.link)
+        self.gauge = Gauge()
+        self.declared: set[str] = set()
+
+
+class RabbitMQBroker:
+    """One process's way to a RabbitMQ vhost."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.capabilities = CAPABILITIES
+        self._address = parse_address(url)
+        self._kept = _Parts(self._address)
+        self.consumers: WeakSet[RabbitMQConsumer] = WeakSet()
+
+    def __repr__(self) -> str:
+        return f"RabbitMQBroker({redact_url(self.url)!r})"
+
+    @property
+    def _parts(self) -> _Parts:
+        if self._kept.pid != os.getpid():
+            self._kept.link.abandon()
+            self._kept = _Parts(self._address)
+        return self._kept
+
+    def declare(self, queues: Sequence[QueueSpec]) -> None:
+        """Make sure that the queues exist; adopt what is there."""
+        link = self._parts.link
+        for spec in queues:
+            link.run(partial(rabbit_queues.declare, link, spec))
+
+    def send(self, outgoing: Sequence[Outgoing], *, deadline: float = SEND_DEADLINE_SECONDS) -> None:
+        """Publish, confirmed; what is due later waits in the ladder."""
+        self._parts.publisher.send(outgoing, deadline)
+
+    def depths(self, queues: Sequence[str]) -> Mapping[str, QueueDepth | None]:
+        """Return ready messages and consumers; what is leased or delayed RabbitMQ does not tell."""
+        parts = self._parts
+        return parts.link.run(partial(parts.gauge.read, queues))
+
+    def consumer(self, owner: Owner, queues: Sequence[str], *, wake_fd: int | None = None) -> RabbitMQConsumer:
+        """Claim as `owner`, over a connection of its own."""
+        consumer = RabbitMQConsumer(
+            self._address, owner, queues, wake_fd=wake_fd, send=self._send_settled, starts=self._parts.starts
+        )
+        self.consumers.add(consumer)
+        return consumer
+
+    def keep_claims(self, worker: str, slots: Sequence[int], queues: Sequence[str]) -> None:
+        """Do nothing: claims live with their connection, which its own process keeps alive."""
+
+    def release_owner(self, owner: Owner, queues: Sequence[str], started: str | None) -> int:  # noqa: ARG002
+        """Note the start of what the dead process ran; the broker gave its claims back when the socket closed."""
+        if started is not None:
+            self._parts.starts.note_first(notes_queue_of(started))
+        return 0
+
+    def sweep(self, queues: Sequence[str]) -> int:  # noqa: ARG002
+        """Do nothing: RabbitMQ takes over and promotes by itself."""
+        return 0
+
+    def report(self, report: WorkerReport) -> None:
+        """Tell whoever listens."""
+        self._parts.reports.tell(report)
+
+    def forget_worker(self, worker: str) -> None:
+        """Tell whoever listens that a worker ends."""
+        self._parts.reports.forget(worker)
+
+    def workers(self) -> list[WorkerReport]:
+        """Return who was heard in the last ten seconds; the first call listens for two."""
+        return self._parts.reports.heard()
+
+    def peek(self, queue: str, limit: int) -> list[Message]:
+        """Return the first messages; they count as redelivered afterwards."""
+        return self._parts.link.run(partial(rabbit_queues.peek, queue, limit))
+
+    def purge(self, queue: str) -> int:
+        """Drop what is ready; what is delayed cannot be picked out of the ladder and stays."""
+        return self._parts.link.call(partial(rabbit_queues.purge, queue))
+
+    def delete_queue(self, queue: str) -> None:
+        """Remove a queue with all that is in it."""
+        self._parts.declared.discard(queue)
+        self._parts.link.call(partial(rabbit_queues.delete, queue))
+
+    def close(self) -> None:
+        """Close the link of this process."""
+        self._parts.link.close()
+
+    def _send_settled(self, outgoing: Sequence[Outgoing]) -> None:
+        """A retry or a dead letter must find a place: its queue is made if nobody has."""
+        known = self._parts.declared
+        missing = [QueueSpec(queue) for queue in dict.fromkeys(each.queue for each in outgoing) if queue not in known]
+        self.declare(missing)
+        known.update(spec.name for spec in missing)
+        try:
+            self.send(outgoing)
+        except QueueNotFound:
+            known.clear()
+            raise

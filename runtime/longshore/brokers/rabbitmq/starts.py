@@ -1,0 +1,102 @@
+"""How often a message was started, kept in the broker for those messages whose count matters: the redelivered ones.
+
+RabbitMQ tells that a message was given out before, not that it was started: a hundred messages that were only
+prefetched look like the one that killed the process. So the start itself is noted: before a redelivered message is
+handed out, a note goes into a small queue of that message's own, and the notes that are there already are the started
+executions so far. The message stays in its place and is not written anew, so that a crash at any point can neither lose
+nor double it. The queue of notes is deleted when the message is settled, and expires after a day without use.
+
+The first start of a message is not noted (that would cost every message a round trip); the supervisor notes it when it
+sees the process die. Where nobody saw it, one more start is allowed: never is a start counted that was none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from longshore.brokers.rabbitmq import frames, methods
+from longshore.brokers.rabbitmq.connection import Channel
+from longshore.brokers.rabbitmq.errors import ChannelClosed
+from longshore.brokers.rabbitmq.frames import publish_frames
+from longshore.brokers.rabbitmq.link import Link
+from longshore.brokers.rabbitmq.tables import properties
+from longshore.message import Message
+
+PREFIX = "longshore.starts.v1."
+EXPIRES_MILLISECONDS = 86_400_000
+
+_ARGUMENTS = {"x-expires": EXPIRES_MILLISECONDS}
+_NOTE = properties({"delivery_mode": 2})
+_LONGEST_ID = 200
+
+
+def notes_queue(message: Message) -> str:
+    """Return the name of a message's queue of notes; a message without an id is known by its body."""
+    return notes_queue_of(message.id or hashlib.sha256(message.body).hexdigest())
+
+
+def notes_queue_of(message_id: str) -> str:
+    """Return the name for an id."""
+    if len(message_id.encode()) > _LONGEST_ID:
+        message_id = hashlib.sha256(message_id.encode()).hexdigest()
+    return PREFIX + message_id
+
+
+class Starts:
+    """The notes of all messages of a broker."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def note(self, queue: str) -> int:
+        """Note a start that is about to happen; return how many were noted before."""
+
+        def work(channel: Channel, deadline: float) -> int:
+            declare = methods.declare_queue(channel.number, queue, arguments=_ARGUMENTS)
+            channel.write(declare + _publish(channel, queue) + declare, deadline)
+            before = methods.read_queue_facts(channel.expect(frames.QUEUE_DECLARE_OK, deadline).arguments)
+            channel.expect(frames.QUEUE_DECLARE_OK, deadline)
+            return before.messages
+
+        return self._link.call(work, repeat=False)
+
+    def note_first(self, queue: str) -> None:
+        """Note the start of a message whose process was seen to die, unless its starts are noted anyway."""
+
+        def work(channel: Channel, deadline: float) -> None:
+            declare = methods.declare_queue(channel.number, queue, arguments=_ARGUMENTS)
+            facts = methods.read_queue_facts(channel.call(declare, frames.QUEUE_DECLARE_OK, deadline))
+            if facts.messages == 0:
+                channel.write(_publish(channel, queue) + declare, deadline)
+                channel.expect(frames.QUEUE_DECLARE_OK, deadline)
+
+        self._link.call(work)
+
+    def withdraw(self, queue: str) -> None:
+        """Take one note back: what it noted did not happen."""
+
+        def work(channel: Channel, deadline: float) -> None:
+            channel.write(methods.get(channel.number, queue, no_ack=True), deadline)
+            channel.next_answer(deadline)
+
+        try:
+            self._link.call(work, repeat=False)
+        except ChannelClosed:
+            return
+
+    def forget(self, queues: Iterable[str]) -> None:
+        """Remove the notes of messages that are settled; nobody waits for it, and what fails expires."""
+        names = list(queues)
+        if names:
+            self._link.call(
+                lambda channel, deadline: channel.write(
+                    b"".join(methods.delete_queue(channel.number, name, nowait=True) for name in names), deadline
+                )
+            )
+
+
+def _publish(channel: Channel, queue: str) -> bytes:
+    return publish_frames(
+        channel.number, "", queue, _NOTE, b"", mandatory=False, frame_max=channel.connection.frame_max
+    )

@@ -1,0 +1,139 @@
+"""The RabbitMQ broker keeps the promises of the port, on classic and on quorum queues.
+
+Where a claim lives with its connection, a dead owner is one whose socket is closed: these tests say so in their own
+way, and `release_owner` has nothing to give back but notes what had been started.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueSpec
+from longshore.brokers.rabbitmq import RabbitMQBroker
+from longshore.brokers.registry import open_broker
+
+from .contract import (
+    BrokerContract,
+    Connect,
+    claim_all,
+    claim_one,
+    ids,
+    message,
+    nothing_comes,
+    send,
+    settle,
+    worker_name,
+)
+
+pytestmark = pytest.mark.integration
+
+
+class RabbitMQContract(BrokerContract):
+    @pytest.fixture
+    def connect(self, rabbitmq_url: str) -> Iterator[Connect]:
+        brokers: list[Broker] = []
+
+        def connect() -> Broker:
+            brokers.append(open_broker(rabbitmq_url))
+            return brokers[-1]
+
+        yield connect
+        for broker in brokers:
+            broker.close()
+
+    def lose(self, broker: Broker) -> None:
+        """Close the consumers' sockets without a word, as the kernel does for a process that is killed."""
+        assert isinstance(broker, RabbitMQBroker)
+        for consumer in list(broker.consumers):
+            if consumer._intake is not None:
+                consumer._intake.connection.close_socket()
+
+    def test_a_dead_process_loses_its_claims_at_once_and_only_what_it_ran_counts(
+        self, broker: Broker, other: Broker, rival: Consumer, queue: str
+    ) -> None:
+        owner = Owner(worker_name(), 3)
+        send(broker, queue, *"abc")
+        claim_all(broker.consumer(owner, [queue]), 3)
+        other.release_owner(owner, [queue], started="b")
+        self.lose(broker)
+        again = [claim_one(rival) for _ in range(3)]
+        assert {claim.message.id: claim.deliveries for claim in again} == {"a": 0, "b": 1, "c": 0}
+        assert all(claim.redelivered for claim in again)
+
+    def test_a_process_that_died_between_two_tasks_counts_nothing(
+        self, broker: Broker, other: Broker, rival: Consumer, queue: str
+    ) -> None:
+        owner = Owner(worker_name(), 0)
+        send(broker, queue, "a")
+        claim_one(broker.consumer(owner, [queue]))
+        self.lose(broker)
+        other.release_owner(owner, [queue], started=None)
+        assert claim_one(rival).deliveries == 0
+
+    def test_the_neighbours_of_a_dead_process_keep_theirs(
+        self, broker: Broker, other: Broker, rival: Consumer, queue: str
+    ) -> None:
+        send(broker, queue, "a", "b")
+        claim_one(broker.consumer(Owner(worker_name(), 0), [queue]))
+        claim_one(other.consumer(Owner(worker_name(), 1), [queue]))
+        self.lose(broker)
+        assert ids([claim_one(rival)]) == ["a"]
+        assert nothing_comes(rival)
+
+    def test_what_was_given_to_another_cannot_be_settled_any_more(
+        self, broker: Broker, other: Broker, rival: Consumer, queue: str
+    ) -> None:
+        send(broker, queue, "a")
+        frozen = broker.consumer(Owner(worker_name(), 0), [queue])
+        claim = claim_one(frozen)
+        self.lose(broker)
+        mine = claim_one(rival)
+        assert settle(frozen, claim) == 1
+        assert settle(rival, mine) == 0
+        frozen.close()
+
+    def test_what_a_lost_claim_sends_is_refused_with_it_once_the_loss_is_known(
+        self, broker: Broker, rival: Consumer, queue: str
+    ) -> None:
+        send(broker, queue, "a")
+        frozen = broker.consumer(Owner(worker_name(), 0), [queue])
+        claim = claim_one(frozen)
+        self.lose(broker)
+        mine = claim_one(rival)
+        assert frozen.claim(1, 0.1) == []
+        assert settle(frozen, claim, sends=[Outgoing(queue, message("retry"))]) == 1
+        assert nothing_comes(rival)
+        assert settle(rival, mine) == 0
+        frozen.close()
+
+    def test_an_owner_that_was_declared_dead_goes_on_with_new_claims(
+        self, broker: Broker, other: Broker, queue: str
+    ) -> None:
+        send(broker, queue, "a")
+        frozen = broker.consumer(Owner(worker_name(), 0), [queue])
+        claim_one(frozen)
+        self.lose(broker)
+        again = claim_one(frozen)
+        assert settle(frozen, again) == 0
+        frozen.close()
+
+
+class TestClassicQueues(RabbitMQContract):
+    pass
+
+
+class TestQuorumQueues(RabbitMQContract):
+    @pytest.fixture
+    def queue(self, broker: Broker) -> str:
+        name = f"orders-{uuid.uuid4().hex[:8]}"
+        broker.declare([QueueSpec(name, "Quorum")])
+        return name
+
+    def test_priority_9_comes_first_and_no_priority_is_the_lowest(
+        self, broker: Broker, consumer: Consumer, queue: str
+    ) -> None:
+        pytest.skip("quorum queues have no priorities like those of classic queues")
+
