@@ -252,7 +252,7 @@ async def _apply(context: Context, scene: _Scene, seen: PoolObservation, plan: S
     live = scene.workload.deployment
     wanted = deployment_for(scene.pool, scene.queues, scene.connections, replicas)
     try:
-        live = await _write(context, scene, wanted) or live
+        live = await _write(context, scene, wanted, seen.decision) or live
     except Refused as error:
         return replace(seen, refused=Fault(Reason.TEMPLATE_REFUSED, str(error)))
     return replace(seen, deployment=live, applied=replicas)
@@ -265,7 +265,9 @@ async def _mark(context: Context, plan: ShrinkPlan) -> None:
         await context.workloads.mark(pod, VICTIM_COST)
 
 
-async def _write(context: Context, scene: _Scene, wanted: Manifest) -> Manifest | None:
+async def _write(
+    context: Context, scene: _Scene, wanted: Manifest, decision: tuple[str, str] | None
+) -> Manifest | None:
     """Apply when, and only when, a field of ours is not as it should be."""
     live, memory = scene.workload.deployment, scene.memory
     applied = wanted["metadata"]["annotations"][APPLIED_ANNOTATION]
@@ -279,16 +281,15 @@ async def _write(context: Context, scene: _Scene, wanted: Manifest) -> Manifest 
     stored = await context.workloads.apply(wanted)
     if stored is not None:
         memory.settled = (applied, int(stored["metadata"].get("generation", 0)))
-    await _tell(context, scene, why, target)
+    await _tell(context, scene, why, target, decision)
     return stored
 
 
-async def _tell(context: Context, scene: _Scene, why: list[str], target: int) -> None:
+async def _tell(context: Context, scene: _Scene, why: list[str], target: int, decision: tuple[str, str] | None) -> None:
     current = scene.current
     if current is not None and current != target:
         scene.memory.scale = note_scaled(scene.memory.scale, context.clock(), target - current)
-        decision = scene.pool.status.last_decision
-        message = f"from {current} to {target}" + (f": {decision.message}" if decision is not None else "")
+        message = f"from {current} to {target}" + (f": {decision[1]}" if decision is not None else "")
         await context.resources.record(scene.manifest, "Normal", "Scaled", message)
     if why == ["missing"]:
         await context.resources.record(scene.manifest, "Normal", "Created", f"Deployment with {target} replicas")
