@@ -82,6 +82,7 @@ def test_a_priority_has_kombus_step(priority, step):
         ({"body": "[1]", "properties": {}}, b"[1]"),
         ({"body": "", "properties": {"body_encoding": "base64"}}, b""),
         ({"unknown": 1}, b"[]"),
+        ({"headers": {"half": "\ud800"}}, b"[]"),
     ],
 )
 def test_envelopes_of_others_are_read(changes, body):
@@ -95,6 +96,9 @@ def test_envelopes_of_others_are_read(changes, body):
     message, _ = decode(json.dumps({**fields, **changes}).encode())
     assert (message.body, message.content_type) == (body, "application/json")
     assert "delivery_tag" not in message.properties
+    again, _ = decode(encode("q", message))
+    assert again.body == message.body
+    assert again.headers.keys() == message.headers.keys()
 
 
 @pytest.mark.parametrize("body", ["not base64!", 7, {"a": 1}])

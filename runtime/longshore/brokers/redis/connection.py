@@ -140,8 +140,13 @@ class Connection:
         return self._socket.fileno()
 
     def has_input(self) -> bool:
-        """Whether there is something to read, be it the end. Of an idle connection it means: do not use it again."""
+        """Whether there is something to read, be it the end."""
         return self.await_input(monotonic())
+
+    def drop_stale(self) -> None:
+        """Close an idle connection on which something arrived that nobody asked for: usually it is its end."""
+        if self._socket is not None and self.has_input():
+            self.close()
 
     def await_input(self, deadline: float) -> bool:
         """Wait until there is something to read; return whether there is."""

@@ -104,6 +104,7 @@ class RedisConsumer:
         self._watches.close()
         try:
             self._settle_noted()
+            self._connection.drop_stale()
             self._request(script("release"), monotonic() + DEADLINE, self._owner, self._queues, False)
         finally:
             self._closed = True
@@ -143,6 +144,7 @@ class RedisConsumer:
 
     def _attempt(self, limit: int, deadline: float) -> Reply:
         self._calls += 1
+        self._connection.drop_stale()
         return self._request(
             script("claim"),
             deadline,

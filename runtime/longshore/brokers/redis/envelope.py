@@ -56,9 +56,11 @@ def encode(queue: str, message: Message, due_at: float | None = None) -> bytes:
     }
     now = time()
     at = now if due_at is None else max(due_at, now)
-    return _encode(
-        _Envelope(message.body, message.content_encoding, message.content_type, message.headers, properties, at)
-    )
+    envelope = _Envelope(message.body, message.content_encoding, message.content_type, message.headers, properties, at)
+    try:
+        return _encode(envelope)
+    except UnicodeEncodeError:  # a lone surrogate, which JSON may carry as an escape
+        return json.dumps(msgspec.to_builtins(envelope)).encode()
 
 
 def decode(element: bytes) -> tuple[Message, bool]:

@@ -59,8 +59,10 @@ class Pool:
         """Return an open connection for the caller alone; it comes back by `give`, or is closed."""
         while self._idle:
             connection = self._pop()
-            if connection is not None and not connection.has_input():
-                return connection
+            if connection is not None:
+                connection.drop_stale()
+                if connection.is_open:
+                    return connection
         connection = Connection(self.address)
         connection.open(deadline)
         self._reached = True
