@@ -6,17 +6,15 @@ through `victims`: a pod that holds a task is not chosen, and SIGTERM drains who
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from longshore.brokers.port import WorkerReport
 from longshore_operator.api.conditions import Reason
 from longshore_operator.api.taskqueue import TaskQueue
 from longshore_operator.api.workerpool import WorkerPool
-from longshore_operator.core.autoscaler import held_by_pod, loads_of, policy_of, reports_of
+from longshore_operator.core.autoscaler import reports_of
 from longshore_operator.core.children import (
     APPLIED_ANNOTATION,
     Connections,
-    concurrency_of,
     deployment_for,
     has_image,
 )
@@ -25,38 +23,16 @@ from longshore_operator.core.ownership import is_owned_by, needs_apply, replicas
 from longshore_operator.core.pod_faults import pods_fault
 from longshore_operator.core.pool_status import PoolObservation, pool_status
 from longshore_operator.core.rates import note_reports
-from longshore_operator.core.scaling import ScaleInputs, ScalingDecision, backlog_of, decide_scale, note_scaled
-from longshore_operator.core.victims import VICTIM_COST, ShrinkPlan, plan_shrink, stale_marks
+from longshore_operator.core.scaling import note_scaled
+from longshore_operator.core.victims import VICTIM_COST, ShrinkPlan
 from longshore_operator.engine.brokers import Measurement
 from longshore_operator.engine.context import Context, PoolMemory, publish, publish_invalid, read, tell_fault
 from longshore_operator.engine.lookup import common_address, measurement_of, queues_of
+from longshore_operator.engine.pool_plan import Scene, decide, shrink, waiting_for
 from longshore_operator.engine.ports import BrokerAddress, Key, Manifest, Refused, Workload
 
 LOOK_AGAIN_SECONDS = 1.0
-_HOPELESS = frozenset(
-    {Reason.CRASH_LOOP_BACK_OFF, Reason.IMAGE_PULL_BACK_OFF, Reason.FAILED_CREATE, Reason.QUOTA_EXCEEDED}
-)
 _SETTLED = frozenset({"Backlog", "Wait", "MinReplicas", "MaxReplicas", "Suspended", "Idle"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """What was observed of one pool."""
-
-    pool: WorkerPool
-    manifest: Manifest
-    memory: PoolMemory
-    queues: list[TaskQueue]
-    connections: Connections
-    workload: Workload
-    measurement: Measurement | None
-    reports: tuple[WorkerReport, ...]
-
-    @property
-    def current(self) -> int | None:
-        """Replicas that the Deployment asks for; `None` before there is one."""
-        deployment = self.workload.deployment
-        return None if deployment is None else int(deployment["spec"].get("replicas", 1))
 
 
 async def reconcile_pool(context: Context, key: Key) -> float | None:
@@ -155,69 +131,29 @@ async def _scene(
     address: BrokerAddress,
     connections: Connections,
     manifest: Manifest,
-) -> tuple[_Scene, Fault | None]:
+) -> tuple[Scene, Fault | None]:
     found = await measurement_of(context, address.url)
     measurement = found if isinstance(found, Measurement) else None
     reports = reports_of(seen.pool.key, measurement.workers) if measurement is not None else ()
     memory = context.memory.pools.setdefault(seen.pool.uid, PoolMemory())
     memory.rates = note_reports(memory.rates, reports)
-    scene = _Scene(seen.pool, manifest, memory, queues, connections, workload, measurement, reports)
+    scene = Scene(seen.pool, manifest, memory, queues, connections, workload, measurement, reports)
     return scene, found if isinstance(found, Fault) else None
-
-
-# -- plan ------------------------------------------------------------------------------------------------------------
-
-
-def _inputs(context: Context, scene: _Scene, problem: Fault | None) -> ScaleInputs:
-    measurement = scene.measurement
-    return ScaleInputs(
-        current=scene.current or 0,
-        queues=loads_of(scene.queues, measurement.depths if measurement is not None else {}, context.clock()),
-        slots_per_replica=concurrency_of(scene.pool),
-        service_rate=scene.memory.rates.rate,
-        held=sum(report.held for report in scene.reports) if measurement is not None else None,
-        problem=problem.message if problem is not None and problem.reason in _HOPELESS else None,
-        sampled_at=measurement.at if measurement is not None else None,
-    )
-
-
-def _decide(context: Context, scene: _Scene, problem: Fault | None) -> tuple[int, ScalingDecision | None, int | None]:
-    """Return desired replicas, the autoscaler's decision if it made one, and the backlog as far as it is known."""
-    spec, inputs = scene.pool.spec, _inputs(context, scene, problem)
-    known = scene.measurement is not None and all(queue.ready is not None for queue in inputs.queues)
-    backlog = backlog_of(inputs) if known else None
-    if all(queue.spec.suspend for queue in scene.queues):
-        return 0, None, backlog
-    if spec.autoscaling is None:
-        return spec.replicas, None, backlog
-    decision = decide_scale(inputs, policy_of(spec.autoscaling), scene.memory.scale, context.clock())
-    scene.memory.scale = decision.memory
-    return decision.desired, decision, backlog
-
-
-def _shrink(scene: _Scene, desired: int) -> ShrinkPlan:
-    """How far down this look may go; a pool whose broker is silent is not shrunk under its workers."""
-    current = scene.current
-    if current is None or desired >= current:
-        return ShrinkPlan(desired, "Now", unmark=stale_marks(scene.workload.pods))
-    if scene.measurement is None:
-        return ShrinkPlan(current, "Busy")
-    return plan_shrink(scene.workload.pods, current, desired, held_by_pod(scene.reports))
 
 
 # -- execute ---------------------------------------------------------------------------------------------------------
 
 
-async def _follow(context: Context, scene: _Scene, seen: PoolObservation) -> tuple[PoolObservation, float | None]:
+async def _follow(context: Context, scene: Scene, seen: PoolObservation) -> tuple[PoolObservation, float | None]:
     pods = pods_fault(scene.workload.deployment, scene.workload.pods)
-    desired, decision, backlog = _decide(context, scene, pods)
-    plan = _shrink(scene, desired)
+    desired, decision, backlog = decide(scene, pods, context.clock())
+    plan = shrink(scene, desired)
     seen = replace(
         seen,
         pods=pods,
         desired=desired,
         decision=(decision.reason, decision.message) if decision is not None else None,
-        waiting_for=_waiting_for(scene, plan, desired),
+        waiting_for=waiting_for(scene, plan, desired),
         reports=scene.reports if scene.measurement is not None else None,
         backlog=backlog,
         measured_at=scene.measurement.at if scene.measurement is not None else None,
@@ -227,20 +163,7 @@ async def _follow(context: Context, scene: _Scene, seen: PoolObservation) -> tup
     return seen, None if settled else LOOK_AGAIN_SECONDS
 
 
-def _waiting_for(scene: _Scene, plan: ShrinkPlan, desired: int) -> str | None:
-    leaving = sum(pod.terminating for pod in scene.workload.pods)
-    if plan.replicas > desired:
-        surplus = plan.replicas - desired
-        why = {
-            "Marking": "their pods are being chosen",
-            "Busy": "no pod of them is known to be idle",
-            "Rollout": "a rollout is under way",
-        }.get(plan.reason, "their tasks have not ended")
-        return f"{surplus} more than the {desired} wanted: {why}"
-    return f"{leaving} pods finish their tasks" if leaving else None
-
-
-async def _apply(context: Context, scene: _Scene, seen: PoolObservation, plan: ShrinkPlan) -> PoolObservation:
+async def _apply(context: Context, scene: Scene, seen: PoolObservation, plan: ShrinkPlan) -> PoolObservation:
     manager = replicas_manager(scene.workload.deployment) if scene.workload.deployment is not None else None
     replicas = plan.replicas
     if manager is not None and scene.current is not None:
@@ -265,9 +188,7 @@ async def _mark(context: Context, plan: ShrinkPlan) -> None:
         await context.workloads.mark(pod, VICTIM_COST)
 
 
-async def _write(
-    context: Context, scene: _Scene, wanted: Manifest, decision: tuple[str, str] | None
-) -> Manifest | None:
+async def _write(context: Context, scene: Scene, wanted: Manifest, decision: tuple[str, str] | None) -> Manifest | None:
     """Apply when, and only when, a field of ours is not as it should be."""
     live, memory = scene.workload.deployment, scene.memory
     applied = wanted["metadata"]["annotations"][APPLIED_ANNOTATION]
@@ -285,7 +206,7 @@ async def _write(
     return stored
 
 
-async def _tell(context: Context, scene: _Scene, why: list[str], target: int, decision: tuple[str, str] | None) -> None:
+async def _tell(context: Context, scene: Scene, why: list[str], target: int, decision: tuple[str, str] | None) -> None:
     current = scene.current
     if current is not None and current != target:
         scene.memory.scale = note_scaled(scene.memory.scale, context.clock(), target - current)
