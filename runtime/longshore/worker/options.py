@@ -30,7 +30,10 @@ class WorkerOptions:
 
     def dead_letter(self, queue: str) -> DeadLetterPolicy:
         """Return the dead-letter policy of a queue."""
-        return self.dead_letters.get(queue) or DeadLetterPolicy.default_for(queue)
+        policy = self.dead_letters.get(queue)
+        if policy is None:
+            policy = self.dead_letters[queue] = DeadLetterPolicy.default_for(queue)
+        return policy
 
 
 def parse_dead_letter(text: str) -> tuple[str, DeadLetterPolicy]:

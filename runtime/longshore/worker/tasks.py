@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -37,6 +38,33 @@ IDLE_WAIT_SECONDS = 30.0
 TICK_MEMORY_SECONDS = 24 * 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """What holds for every run of one task in this process: decided once, since settings are slow to ask."""
+
+    task: Task
+    ack: AckPolicy
+    tracked: bool
+    has_backend: bool
+    ignored: bool
+
+    def keeps_result_of(self, call: TaskCall) -> bool:
+        """Whether this call's result is stored: its own word wins over the task's, and that over the app's."""
+        return self.has_backend and not (self.ignored if call.ignore_result is None else call.ignore_result)
+
+
+def plan_for(task: Task, app: Longshore, options: WorkerOptions) -> TaskPlan:
+    """Return the plan of a task in a worker."""
+    conf = app.conf
+    return TaskPlan(
+        task=task,
+        ack=task.ack_policy(late_by_default=options.late_by_default),
+        tracked=conf.task_track_started if task.track_started is None else task.track_started,
+        has_backend=app.has_backend,
+        ignored=conf.task_ignore_result if task.ignore_result is None else task.ignore_result,
+    )
+
+
 class TaskProcess:
     """The loop of one process. `wake_fd` becomes readable when `drain` was called by a signal handler."""
 
@@ -51,6 +79,7 @@ class TaskProcess:
         self._finished: list[tuple[Claim, TaskCall | None, Verdict, bool]] = []
         self._oldest_finished = 0.0
         self._draining = False
+        self._plans: dict[str, TaskPlan] = {}
 
     def drain(self) -> None:
         """Claim no more; what runs is finished, what has not started goes back. Safe in a signal handler."""
@@ -188,8 +217,7 @@ class TaskProcess:
             return None
 
     def _execute(self, consumer: Consumer, claim: Claim, call: TaskCall) -> None:
-        task = self._app.tasks[call.name]
-        ack = task.ack_policy(late_by_default=self._options.late_by_default)
+        plan = self._plan(call.name)
         run = Run(
             call,
             claim.message,
@@ -197,19 +225,20 @@ class TaskProcess:
             redelivered=claim.redelivered,
             deliveries=claim.deliveries,
             hostname=self._options.name,
-            ignore_result=not self._stores_result(task, call),
+            ignore_result=not plan.keeps_result_of(call),
         )
-        if not ack.late:
+        if not plan.ack.late:
             consumer.acknowledge_now(claim)
-        self._announce(task, run)
+        if plan.tracked:
+            self._announce(run)
         self._pen.start(call.id)
         began = time.perf_counter()
-        execution = execute(task, run)
+        execution = execute(plan.task, run)
         seconds = time.perf_counter() - began
         self._pen.end(failed=isinstance(execution.outcome, Failed))
         self._read_ahead.measured(call.name, seconds)
-        self._log(task, call, execution, seconds)
-        self._settle(claim, call, execution, ack)
+        self._log(plan.task, call, execution, seconds)
+        self._settle(claim, call, execution, plan.ack)
 
     def _settle(self, claim: Claim, call: TaskCall, execution: Execution, ack: AckPolicy) -> None:
         verdict = settle(
@@ -223,15 +252,14 @@ class TaskProcess:
         )
         self._finish(claim, call, verdict, acknowledged=not ack.late)
 
-    def _announce(self, task: Task, run: Run) -> None:
-        tracked = self._app.conf.task_track_started if task.track_started is None else task.track_started
-        if not tracked or run.ignore_result:
+    def _announce(self, run: Run) -> None:
+        if run.ignore_result:
             return
         meta = {"pid": os.getpid(), "hostname": self._options.name}
         try:
             self._app.backend.store([self._meta(run.call, State(STARTED, meta))], expires=self._app.conf.result_expires)
         except BackendError as error:
-            logger.warning("state STARTED of %s[%s] is not stored: %s", task.name, run.call.id, error)
+            logger.warning("state STARTED of %s[%s] is not stored: %s", run.call.name, run.call.id, error)
 
     def _log(self, task: Task, call: TaskCall, execution: Execution, seconds: float) -> None:
         outcome = execution.outcome
@@ -283,17 +311,15 @@ class TaskProcess:
                     raise
 
     def _keeps(self, call: TaskCall) -> bool:
-        task = self._app.tasks.get(call.name)
-        return self._app.has_backend if task is None else self._stores_result(task, call)
+        if call.name in self._app.tasks:
+            return self._plan(call.name).keeps_result_of(call)
+        return self._app.has_backend
 
-    def _stores_result(self, task: Task, call: TaskCall) -> bool:
-        """Celery's precedence: the app's `task_ignore_result`, then the task's, then the call's own word."""
-        if not self._app.has_backend:
-            return False
-        if call.ignore_result is not None:
-            return not call.ignore_result
-        ignored = self._app.conf.task_ignore_result if task.ignore_result is None else task.ignore_result
-        return not ignored
+    def _plan(self, name: str) -> TaskPlan:
+        plan = self._plans.get(name)
+        if plan is None:
+            plan = self._plans[name] = plan_for(self._app.tasks[name], self._app, self._options)
+        return plan
 
     def _meta(self, call: TaskCall, state: State) -> ResultMeta:
         return ResultMeta(
