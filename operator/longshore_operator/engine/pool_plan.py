@@ -15,7 +15,7 @@ from longshore_operator.core.autoscaler import held_by_pod, loads_of, policy_of
 from longshore_operator.core.children import Connections, concurrency_of
 from longshore_operator.core.faults import Fault
 from longshore_operator.core.scaling import ScaleInputs, ScalingDecision, backlog_of, decide_scale
-from longshore_operator.core.victims import ShrinkPlan, stale_marks
+from longshore_operator.core.victims import ShrinkPlan, plan_shrink, stale_marks
 from longshore_operator.engine.brokers import Measurement
 from longshore_operator.engine.context import PoolMemory
 from longshore_operator.engine.ports import Manifest, Workload
