@@ -14,7 +14,7 @@ from longshore.brokers.sqlite import schema
 
 SUSPECT_PATIENCE_SECONDS = 1.0
 """How long a consumer that holds something stops claiming for a message that should run alone; then it takes it all the
-same. With each earlier suspicion it waits 4 times longer, so that in the end a poison message is caught alone.
+same. With each further suspicion it waits 4 times longer, so that in the end a poison message is caught alone.
 """
 _PATIENCE_STEPS = 6
 
@@ -96,6 +96,7 @@ class Claimer:
                 rows = connection.execute(schema.CLAIM_ALONE, (owner, int(idle), alone[0][1])).fetchall()
                 claimed.rows += [(queue, row) for row in rows]
                 claimed.last_queue = queue
+                self._awaited = {}
             return False
         solo = idle and room == 1 and not claimed.rows
         rows = connection.execute(schema.CLAIM, (owner, int(solo), queue, room)).fetchall()
@@ -116,7 +117,7 @@ class Claimer:
         if since is None:
             self._awaited = {row: now}
             return False
-        return now - since >= SUSPECT_PATIENCE_SECONDS * 4.0 ** min(suspicions, _PATIENCE_STEPS)
+        return now - since >= SUSPECT_PATIENCE_SECONDS * 4.0 ** min(max(suspicions - 1, 0), _PATIENCE_STEPS)
 
 
 def _rank_and_id(row: tuple[int, int, int, int, bytes]) -> tuple[int, int]:

@@ -29,6 +29,8 @@ SETTLE_AT_ONCE = 100
 PROMOTE_SECONDS = 0.02
 PEERS_SECONDS = 0.05
 SWEEP_SECONDS = 1.0
+SWEEP_SECONDS_AFTER_CHANGE = 0.2
+"""An idle consumer looks for new peers soon: who is not known yet cannot be watched."""
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class SQLiteConsumer:
         self._held: dict[int, Claim] = {}
         self._pending = Pending()
         self._late = 0
-        self._promote_at = self._sweep_at = self._peers_at = 0.0
+        self._promote_at = self._sweep_at = self._swept_at = self._peers_at = 0.0
         self._exhausted = True
         self._closed = False
 
@@ -202,7 +204,10 @@ class SQLiteConsumer:
                 return []
             if awake.peer_died:
                 self._sweep()
-            if awake.queues or awake.peer_died or self._idle.changed() or self._until_due() <= 0:
+            changed = self._idle.changed()
+            if changed:
+                self._sweep_at = min(self._sweep_at, self._swept_at + SWEEP_SECONDS_AFTER_CHANGE)
+            if awake.queues or awake.peer_died or changed or self._until_due() <= 0:
                 claims = self._try(limit)
                 if awake.queues and not self._exhausted:
                     self._database.ring(awake.queues)
@@ -225,7 +230,8 @@ class SQLiteConsumer:
                 self._sweep()
 
     def _sweep(self) -> None:
-        self._sweep_at = time.monotonic() + SWEEP_SECONDS
+        self._swept_at = time.monotonic()
+        self._sweep_at = self._swept_at + SWEEP_SECONDS
         self._peers.sweep()
 
     # -- settling ----------------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ class Database:
         self.timeout = address.timeout
         self._durability = address.durability
         self._reserve_checked = 0.0
+        self._opened = 0
         self._forget()
         _DATABASES.add(self)
 
@@ -90,6 +91,11 @@ class Database:
         """Wake who waits for these queues; whoever just wrote has the file open."""
         if self.connection is not None:
             self.ringer.ring(names)
+
+    def version(self) -> tuple[int, int]:
+        """Return what changes when another connection writes; SQLite's number starts anew with each connection."""
+        number = self.peek("PRAGMA data_version")[0][0]
+        return self._opened, int(str(number))
 
     def ensure_open(self) -> None:
         """Open the file, so that `folder`, `ringer` and `life` are there."""
@@ -193,6 +199,7 @@ class Database:
         self.ringer = Ringer(self.folder)
         self.life = open_life_file(f"{self.folder}/owners")
         self.connection = connection
+        self._opened += 1
         return connection
 
     def _close_locked(self) -> None:

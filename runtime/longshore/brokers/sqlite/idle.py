@@ -27,7 +27,7 @@ class Idle:
         self._wake_fd = wake_fd
         self._peers_fd = peers_fd
         self._bells: dict[int, Bell] = {}
-        self._version: object = None
+        self._version = (0, 0)
         with contextlib.suppress(OSError):
             for queue in queues[:MAX_BELLS]:
                 bell = Bell(database.folder, queue)
@@ -44,7 +44,7 @@ class Idle:
 
     def changed(self) -> bool:
         """Whether another connection has written since the last look."""
-        version = self._database.peek("PRAGMA data_version")
+        version = self._database.version()
         changed, self._version = version != self._version, version
         return changed
 
