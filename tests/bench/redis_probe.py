@@ -18,6 +18,8 @@ import threading
 import time
 from pathlib import Path
 
+import redis
+
 from longshore.brokers import open_broker
 from longshore.brokers.port import Outgoing, Owner, QueueSpec, Settlement
 from longshore.message import Message
@@ -101,6 +103,17 @@ def raw_rate(port: int, count: int) -> float:
         return count / (time.perf_counter() - started)
 
 
+def client_rate(port: int, count: int) -> float:
+    """Return LPUSH round trips a second of the redis package's own client, with an element of the same size."""
+    with redis.Redis(port=port) as client:
+        data = b"x" * 1300
+        client.lpush("raw", data)
+        started = time.perf_counter()
+        for _ in range(count):
+            client.lpush("raw", data)
+        return count / (time.perf_counter() - started)
+
+
 def latencies(url: str, count: int) -> tuple[float, float]:
     """Return p50 and p99 in milliseconds from a send to the claim of an idle consumer."""
     broker = open_broker(url)
@@ -158,8 +171,10 @@ def measure(server: RedisServer, count: int) -> None:
     for processes, batch in ((1, 1), (1, 10), (1, 100), (2, 100)):
         rate = drain_rate(url, processes, batch, count if batch > 1 else count // 10)
         print(f"claim + settle, {processes} process(es), batch {batch:>3}: {rate:>9,.0f}/s")
-    raw, sent = raw_rate(server.port, 5000), send_rate(url, 5000)
-    print(f"send one by one: {sent:,.0f}/s; raw LPUSH {raw:,.0f}/s; ratio {sent / raw:.2f}")
+    runs = [(send_rate(url, 3000), client_rate(server.port, 3000), raw_rate(server.port, 3000)) for _ in range(5)]
+    sent, client, raw = (statistics.median(column) for column in zip(*runs, strict=True))
+    print(f"send one by one: {sent:,.0f}/s; LPUSH by the redis package {client:,.0f}/s, ratio {sent / client:.2f}")
+    print(f"    LPUSH by a bare socket {raw:,.0f}/s, ratio {sent / raw:.2f}")
     print(f"send together: {fill(url, count):,.0f}/s")
     p50, p99 = latencies(url, 300)
     print(f"idle latency: p50 {p50:.2f} ms, p99 {p99:.2f} ms")

@@ -23,8 +23,8 @@ from longshore.brokers.port import (
     WorkerReport,
 )
 from longshore.brokers.redis.connection import ConnectFailed, ConnectionBroken, ReplyError, pack
-from longshore.brokers.redis.consumer import RedisConsumer, packed
-from longshore.brokers.redis.envelope import decode
+from longshore.brokers.redis.consumer import RedisConsumer
+from longshore.brokers.redis.envelope import decode, encode, lane
 from longshore.brokers.redis.errors import broker_error
 from longshore.brokers.redis.keys import LANES, QUEUES, lane_list, own
 from longshore.brokers.redis.server import Server
@@ -99,13 +99,13 @@ class RedisBroker:
 
     def peek(self, queue: str, limit: int) -> list[Message]:
         """Return the first ready messages, in the order in which they would be claimed."""
-        lanes = LANES[::-1] if self._address.celery_priorities else LANES
-        lists = [own(queue, "alone"), *(lane_list(queue, lane) for lane in lanes)]
+        steps = LANES[::-1] if self._address.celery_priorities else LANES
+        lists = [own(queue, "alone"), *(lane_list(queue, step) for step in steps)]
         data = b"".join(pack("LRANGE", name, -limit, -1) for name in lists)
         suspects, *ready = self._server.call(data, len(lists))
         elements = [entry.split(b":", 3)[3] for entry in reversed(suspects)]
-        for lane in ready:
-            elements.extend(reversed(lane))
+        for elements_of_step in ready:
+            elements.extend(reversed(elements_of_step))
         return [decode(element)[0] for element in elements[:limit]] if limit > 0 else []
 
     # -- consuming ---------------------------------------------------------------------------------------------------
@@ -170,14 +170,14 @@ class RedisBroker:
 
 def _commands(outgoing: Sequence[Outgoing]) -> list[bytes]:
     """One LPUSH a list, one ZADD a queue's delayed messages."""
-    pushes: dict[str, list[str]] = {}
-    adds: dict[str, list[str | float]] = {}
+    pushes: dict[str, list[bytes]] = {}
+    adds: dict[str, list[bytes | float]] = {}
     for one in outgoing:
-        queue, lane, envelope, due = packed(one)
-        if due > 0:
-            adds.setdefault(own(queue, "delayed"), []).extend((due, lane + envelope))
+        step, envelope = lane(one.message), encode(one.queue, one.message, one.due_at)
+        if one.due_at is None or one.due_at <= 0:
+            pushes.setdefault(lane_list(one.queue, step), []).append(envelope)
         else:
-            pushes.setdefault(lane_list(queue, lane), []).append(envelope)
+            adds.setdefault(own(one.queue, "delayed"), []).extend((one.due_at, step.encode() + envelope))
     return [pack("LPUSH", name, *envelopes) for name, envelopes in pushes.items()] + [
         pack("ZADD", name, *entries) for name, entries in adds.items()
     ]

@@ -55,6 +55,7 @@ class Connection:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._socket: socket.socket | None = None
+        self._poll = select.poll()
         self._buffer = b""
         self._position = 0
         self._deadline = 0.0
@@ -66,6 +67,8 @@ class Connection:
         self.close()
         self._deadline = deadline
         self._socket = self._connect()
+        self._poll = select.poll()
+        self._poll.register(self._socket.fileno(), select.POLLIN)
         self._buffer, self._position = b"", 0
         try:
             self._greet()
@@ -152,9 +155,7 @@ class Connection:
         """Wait until there is something to read; return whether there is."""
         if self._socket is None or self._position < len(self._buffer) or self._has_decrypted():
             return True
-        poll = select.poll()
-        poll.register(self._socket.fileno(), select.POLLIN)
-        return bool(poll.poll(max(deadline - monotonic(), 0.0) * 1000))
+        return bool(self._poll.poll(max(deadline - monotonic(), 0.0) * 1000))
 
     def _has_decrypted(self) -> bool:
         pending = getattr(self._socket, "pending", None)

@@ -77,7 +77,7 @@ class RedisConsumer:
             self._solo = None
         if settlement.give_back or settlement.sends:
             how = "removed" if not settlement.give_back else "counted" if settlement.counted else "uncounted"
-            self._others.append((settlement.claim.queue, token, how, [packed(one) for one in settlement.sends]))
+            self._others.append((settlement.claim.queue, token, how, [_packed(one) for one in settlement.sends]))
         else:
             self._done.setdefault(settlement.claim.queue, []).append(token)
 
@@ -236,7 +236,7 @@ class RedisConsumer:
             raise broker_error(trouble, self._address) from trouble
 
 
-def packed(outgoing: Outgoing) -> tuple[str, str, str, float]:
+def _packed(outgoing: Outgoing) -> tuple[str, str, str, float]:
     """Return a message as the scripts take it: queue, priority step, envelope, when due (0 for now)."""
     envelope = encode(outgoing.queue, outgoing.message, outgoing.due_at).decode()
     return outgoing.queue, lane(outgoing.message), envelope, outgoing.due_at or 0

@@ -7,10 +7,10 @@ message whose content type nobody accepts, so that it ends among the dead letter
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64decode
 from time import time
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 
@@ -51,7 +51,7 @@ def encode(queue: str, message: Message, due_at: float | None = None) -> bytes:
         "priority": message.priority,
         **message.properties,
         "body_encoding": "base64",
-        "delivery_tag": str(uuid4()),
+        "delivery_tag": _new_tag(),
         "delivery_info": {"exchange": "", "routing_key": queue},
     }
     now = time()
@@ -61,6 +61,12 @@ def encode(queue: str, message: Message, due_at: float | None = None) -> bytes:
         return _encode(envelope)
     except UnicodeEncodeError:  # a lone surrogate, which JSON may carry as an escape
         return json.dumps(msgspec.to_builtins(envelope)).encode()
+
+
+def _new_tag() -> str:
+    """As kombu's, a UUID in form; `uuid.uuid4` takes seven times as long."""
+    text = os.urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def decode(element: bytes) -> tuple[Message, bool]:

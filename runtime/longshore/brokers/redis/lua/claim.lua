@@ -109,7 +109,7 @@ end
 local alone, withheld = false, 0
 for _, queue in ipairs(queues) do
   if taken >= limit or alone then break end
-  promote(queue, now)
+  promote(queue, now, 200)
   local waiting, took = take_suspect(queue)
   if took then
     alone = true

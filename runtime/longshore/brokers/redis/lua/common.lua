@@ -26,9 +26,9 @@ local function begin(queue)
   redis.call('DEL', own(queue, 'none'))
 end
 
-local function promote(queue, now)
+local function promote(queue, now, most)
   local delayed = own(queue, 'delayed')
-  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 200)
+  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, most)
   for _, entry in ipairs(due) do
     redis.call('LPUSH', lane_list(queue, string.sub(entry, 1, 1)), string.sub(entry, 2))
     redis.call('ZREM', delayed, entry)

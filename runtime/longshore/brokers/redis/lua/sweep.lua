@@ -30,6 +30,6 @@ for _, queue in ipairs(queues) do
   for _, owner in ipairs(redis.call('ZRANGEBYSCORE', own(queue, 'owners'), '-inf', now, 'LIMIT', 0, 100)) do
     take_over(queue, owner)
   end
-  moved = moved + promote(queue, now)
+  moved = moved + promote(queue, now, 1000)
 end
 return moved
