@@ -15,7 +15,8 @@ ARG PIP_INDEX_URL
 
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python3 -m venv /opt/venv \
- && useradd --system --uid 65532 --create-home --home-dir /home/longshore longshore
+ && groupadd --gid 65532 longshore \
+ && useradd --system --uid 65532 --gid 65532 --create-home --home-dir /home/longshore longshore
 
 COPY --from=requirements /requirements.txt /build/
 RUN pip install --requirement /build/requirements.txt

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.lab import images, packages, tools
+from tests.lab import images, means, packages, tools
 from tests.lab.cluster import Cluster
 from tests.lab.paths import ADMIN_KUBECONFIG, BINARIES
 from tests.lab.shell import LabError
@@ -36,12 +36,22 @@ def _up(options: argparse.Namespace) -> None:
     _tools(options)
     cluster, began = Cluster(), time.monotonic()
     archives = [] if options.bare else [images.redis(), images.project()]
-    if not cluster.answers():
-        cluster.up(options.nodes)
+    cluster.ensure(options.nodes)
     for archive in archives:
         cluster.load(archive)
     print(f"the lab is up after {time.monotonic() - began:.1f} s: {', '.join(cluster.ready_nodes())}")
     print(f"export KUBECONFIG={ADMIN_KUBECONFIG} PATH={BINARIES}:$PATH")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    """Make everything that takes long. Where no lab is possible, say so and leave it at that: its tests are skipped."""
+    if reason := means.why_never():
+        print(f"no lab here: {reason}")
+        return
+    _deps(options)
+    _tools(options)
+    for make in (images.pause, images.redis, images.project):
+        make()
 
 
 def _down(_options: argparse.Namespace) -> None:
@@ -62,7 +72,7 @@ def _heal(options: argparse.Namespace) -> None:
 
 def _image(_options: argparse.Namespace) -> None:
     archive, cluster = images.project(), Cluster()
-    if cluster.answers():
+    if cluster.usable():
         cluster.load(archive)
     print(f"{images.PROJECT} is in {archive}")
 
@@ -83,12 +93,15 @@ def _status(_options: argparse.Namespace) -> None:
         raise LabError("no lab is up")
     for name, runs in cluster.processes().items():
         print(f"{name:24} {'runs' if runs else 'has ended'}")
-    print(f"ready nodes: {', '.join(cluster.ready_nodes()) if cluster.answers() else 'the API server does not answer'}")
+    print(
+        f"ready nodes: {', '.join(cluster.ready_nodes()) if cluster.usable() else 'unknown, the cluster is not whole'}"
+    )
 
 
 _Command = tuple[str, Callable[[argparse.Namespace], None], str]
 
 _PLAIN: tuple[_Command, ...] = (
+    ("prepare", _prepare, "install, build and make everything that `up` needs; where no lab is possible, only say so"),
     ("down", _down, "take it down and leave nothing behind"),
     ("image", _image, "build the project's image; load it where the cluster is up"),
     ("tools", _tools, "build the cluster's programs from their Go modules"),

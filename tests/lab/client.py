@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -32,14 +33,16 @@ class Options(TypedDict, total=False):
 
 
 class Lab:
-    """A cluster for tests: the lab of this machine, or one that somebody has given us (`cluster` is None then)."""
+    """A cluster for tests: the lab of this machine, or one that somebody has given us (`cluster` is None then).
 
-    python_image = images.PYTHON
-    redis_image = images.REDIS
-    project_image = images.PROJECT
+    The lab loads its images itself. A given cluster has to be able to get them: LONGSHORE_TEST_IMAGE and
+    LONGSHORE_TEST_REDIS_IMAGE say what they are called there.
+    """
 
     def __init__(self, kubeconfig: Path, cluster: Cluster | None = None) -> None:
         self.kubeconfig = kubeconfig
+        self.project_image = os.environ.get("LONGSHORE_TEST_IMAGE", images.PROJECT)
+        self.redis_image = os.environ.get("LONGSHORE_TEST_REDIS_IMAGE", images.REDIS)
         self._cluster = cluster
 
     @property

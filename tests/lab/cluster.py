@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab import cgroups, images, network, packages, tools
 from tests.lab.control_plane import ControlPlane
 from tests.lab.machine import Before, remove_tree, require_root
 from tests.lab.node import Node
-from tests.lab.paths import ADMIN_KUBECONFIG, STATE
+from tests.lab.paths import ADMIN_KUBECONFIG, CACHE, STATE
 from tests.lab.processes import Processes
 from tests.lab.shell import LabError, run
 from tests.lab.waiting import wait_until
@@ -23,29 +26,61 @@ class Cluster:
 
     def __init__(self, state: Path = STATE) -> None:
         self.state = state
+        self._up = state / "up"
         self._processes = Processes(state)
         self._control_plane = ControlPlane(state, self._processes)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
+    def ensure(self, count: int = 2) -> bool:
+        """Have a cluster up; say whether it had to be brought up. A broken one, or half of one, is replaced."""
+        with self._alone():
+            if self.usable():
+                return False
+            self._take_down()
+            self._bring_up(count)
+            return True
+
     def up(self, count: int = 2) -> None:
         """Bring the cluster up; what was begun is taken back when that fails."""
-        require_root()
+        if not self.ensure(count):
+            raise LabError("a lab is up already: `make lab-down` first")
+
+    def down(self) -> None:
+        """Take the cluster down and leave nothing behind. Nothing to do is fine."""
         if self.exists():
-            raise LabError("a lab is up already, or was left behind: `make lab-down` first")
+            with self._alone():
+                self._take_down()
+
+    def exists(self) -> bool:
+        """Whether there is state of a lab, running or left behind."""
+        return Before.recall(self.state) is not None
+
+    def usable(self) -> bool:
+        """Whether the cluster has come up completely, and its API server answers."""
+        return self._up.exists() and self._control_plane.ready()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One program at a time brings a cluster up or down; the lock ends with the program, however that ends."""
+        require_root()
+        CACHE.mkdir(exist_ok=True)
+        with (CACHE / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _bring_up(self, count: int) -> None:
         self._require_means()
         try:
             self._start(count)
         except BaseException:
-            self.down()
+            self._take_down()
             raise
 
-    def down(self) -> None:
-        """Take the cluster down and leave nothing behind. Nothing to do is fine."""
+    def _take_down(self) -> None:
         before = Before.recall(self.state)
         if before is None:
             return
-        require_root()
         for node in self.nodes():
             node.lose()
         self._control_plane.stop()
@@ -53,14 +88,6 @@ class Cluster:
         cgroups.remove_all()
         before.restore()
         remove_tree(self.state)
-
-    def exists(self) -> bool:
-        """Whether there is state of a lab, running or left behind."""
-        return Before.recall(self.state) is not None
-
-    def answers(self) -> bool:
-        """Whether the cluster is up and its API server answers."""
-        return self.exists() and ADMIN_KUBECONFIG.exists() and self._control_plane.ready()
 
     def _require_means(self) -> None:
         packages.require()
@@ -83,6 +110,7 @@ class Cluster:
         for node in nodes:
             node.boot(self._neighbors(node), [pause])
         wait_until("all nodes ready", lambda: self.ready_nodes() == [node.name for node in nodes], 60)
+        self._up.touch()
 
     def _allow_parts(self) -> None:
         for name, (role, user) in _BINDINGS.items():

@@ -8,19 +8,21 @@ are skipped and say what was missing.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab import images, packages, tools
+from tests.lab import images, means, tools
 from tests.lab.client import Lab
 from tests.lab.cluster import Cluster
 from tests.lab.paths import ADMIN_KUBECONFIG, REPOSITORY
 
 GIVEN = "LONGSHORE_TEST_KUBECONFIG"
 PERMISSION = "longshore-test-allowed"
+
+_COLD_START = 1800
+"""Seconds that a test may take, the lab's start included: from cold caches, the tools alone take ten minutes."""
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +31,7 @@ def lab() -> Iterator[Lab]:
     if os.environ.get(GIVEN):
         yield _given_cluster(Path(os.environ[GIVEN]))
         return
-    reason = why_not()
-    if reason:
+    if reason := means.why_not_now():
         pytest.skip(reason)
     yield from _own_lab()
 
@@ -48,18 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.lab)
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(_COLD_START))
     items.sort(key=lambda item: "spare_cluster" not in getattr(item, "fixturenames", ()))
-
-
-def why_not() -> str:
-    """Why no lab can be brought up here; empty when one can."""
-    if os.geteuid() != 0:
-        return "the lab needs root"
-    if tools.missing() and not shutil.which("go"):
-        return "the lab needs Go to build its tools"
-    if packages.missing():
-        return f"the lab needs Debian packages ({', '.join(packages.missing())}): `python -m tests.lab deps`"
-    return ""
 
 
 def _given_cluster(kubeconfig: Path) -> Lab:
@@ -73,16 +65,13 @@ def _given_cluster(kubeconfig: Path) -> Lab:
 
 def _own_lab() -> Iterator[Lab]:
     cluster = Cluster()
-    already_up = cluster.answers()
-    if not already_up:
-        cluster.down()  # what a killed session has left behind
-        tools.build_all()
-        cluster.up()
+    tools.build_all()
+    ours = cluster.ensure()
     try:
         load_images(cluster)
         yield Lab(ADMIN_KUBECONFIG, cluster)
     finally:
-        if not already_up:
+        if ours:
             cluster.down()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import fixtures, images, tools
+from tests.lab import images, means, tools
 from tests.lab.client import Lab
 from tests.lab.cluster import Cluster
 from tests.lab.paths import ADMIN_KUBECONFIG, STATE
@@ -48,11 +48,12 @@ class Machine:
 @pytest.fixture
 def spare_cluster() -> Iterator[Cluster]:
     """A cluster that is not up yet; only where none is, for a machine has room for one."""
-    if reason := fixtures.why_not():
+    if reason := means.why_not_now():
         pytest.skip(reason)
     cluster = Cluster()
-    if cluster.exists():
+    if cluster.usable():
         pytest.skip("a lab is up, and this test has to see one come and go")
+    cluster.down()  # what a killed session has left behind
     tools.build_all()
     images.pause()
     yield cluster
@@ -94,6 +95,15 @@ def test_an_up_that_fails_cleans_up_behind_itself(spare_cluster: Cluster, monkey
 
 
 @pytest.mark.lab
+def test_half_a_cluster_is_replaced(spare_cluster: Cluster) -> None:
+    assert spare_cluster.ensure(1)
+    Processes(STATE).stop("apiserver", grace=0)
+    assert spare_cluster.ensure(1)
+    assert spare_cluster.usable()
+    assert not spare_cluster.ensure(1)
+
+
+@pytest.mark.lab
 def test_down_without_a_cluster_is_fine(spare_cluster: Cluster) -> None:
     spare_cluster.down()
 
@@ -112,7 +122,7 @@ def test_a_second_lab_is_told_who_is_in_the_way(spare_cluster: Cluster, tmp_path
 
 def _run_a_pod(lab: Lab) -> None:
     lab.wait("the default account", lambda: lab.find("serviceaccount", "default"))
-    lab.apply(redis_pod("node1"))
+    lab.apply(redis_pod(lab.redis_image, "node1"))
     lab.kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=60s")
 
 

@@ -12,12 +12,12 @@ from tests.lab.client import Lab
 LABELS = {"app": "redis"}
 
 
-def redis_pod(node: str) -> dict[str, Any]:
+def redis_pod(image: str, node: str) -> dict[str, Any]:
     """A Redis server on a certain node, restricted as a user's cluster may ask for."""
     container = {
         "name": "redis",
-        "image": Lab.redis_image,
-        "imagePullPolicy": "Never",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
         "readinessProbe": {"exec": {"command": ["redis-cli", "ping"]}, "periodSeconds": 1},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
@@ -50,7 +50,7 @@ def namespace(lab: Lab) -> Iterator[str]:
     """A namespace with a Redis server and its Service on two nodes."""
     with lab.namespace() as name:
         for node in lab.nodes()[:2]:
-            lab.apply(redis_pod(node), redis_service(node), namespace=name)
+            lab.apply(redis_pod(lab.redis_image, node), redis_service(node), namespace=name)
         lab.kubectl("--namespace", name, "wait", "pod", "--all", "--for=condition=Ready", "--timeout=60s")
         yield name
 
