@@ -38,7 +38,7 @@ check: $(VENV)/.dev ## Lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.dev ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
@@ -47,4 +47,4 @@ format: $(VENV)/.dev ## Format and mend what can be mended
 clean: ## Remove what builds and tests left (not the lab's caches)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .longshore dist
 
--include lab.mk
+-include lab.mk bench.mk
