@@ -43,3 +43,7 @@ def main() -> None:
     except LongshoreError as error:
         click.echo(f"longshore-operator: {error}", err=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

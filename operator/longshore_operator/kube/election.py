@@ -76,6 +76,7 @@ class Elector:
         self._lease: Manifest | None = None
         self._seen: Sighting | None = None
         self._renewed_at: float | None = None
+        self.writes = 0
         self.released = False
         """Whether we gave the Lease back on purpose."""
         self.leader: str | None = None
@@ -142,6 +143,7 @@ class Elector:
 
     async def _write(self, move: Move) -> None:
         spec = self._spec(move)
+        self.writes += 1
         if move == "Create":
             meta = {"name": self._name, "namespace": self._namespace}
             body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}

@@ -158,6 +158,7 @@ class Operator:
         engine = self.engine
         figures = {
             "longshore_operator_leader": float(self.elector.may_write()),
+            "longshore_operator_lease_renewals_total": float(self.elector.writes),
             "longshore_operator_reconciles_total": float(engine.reconciles if engine else 0),
             "longshore_operator_reconcile_failures_total": float(engine.failures if engine else 0),
             "longshore_operator_queue_length": float(len(engine.queue) if engine else 0),
