@@ -137,7 +137,11 @@ class WorkerReport:
 
 
 class Consumer(Protocol):
-    """Claims and settles for one owner. Used by one thread."""
+    """Claims and settles for one owner. Used by one thread.
+
+    After a `BrokerError` from any call what was claimed and not yet handed to `settle` is void: it goes to somebody
+    again, uncounted. What was handed to `settle` is carried out when the broker is back, if the broker still can.
+    """
 
     def claim(self, limit: int, wait: float) -> list[Claim]:
         """Send what is settled, then claim up to `limit` messages; wait up to `wait` seconds for the first one.

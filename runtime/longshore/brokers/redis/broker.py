@@ -84,7 +84,7 @@ class RedisBroker:
             replies = self._server.pool.exchange(data, len(commands) + 2 if together else 1, ends)
         except ConnectionBroken as trouble:
             raise SendOutcomeUnknown(f"{trouble}; the message may have been sent") from trouble
-        except ConnectFailed as trouble:
+        except (ConnectFailed, ReplyError) as trouble:
             raise broker_error(trouble, self._address) from trouble
         for reply in [*replies, *(replies[-1] if isinstance(replies[-1], list) else [])]:
             if isinstance(reply, ReplyError):

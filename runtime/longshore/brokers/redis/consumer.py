@@ -2,13 +2,15 @@
 
 Holds two kinds of memory: which tokens it holds, and which settlements it has noted. After a broken connection both are
 told to the server again: settlements are fenced by their token, so that a second time does nothing, and claims whose
-answer was lost go back. Knows nothing of tasks.
+answer was lost go back. When the caller had to be told (any `BrokerError`), what it held is void: it goes back with the
+next call that works; what was noted stays noted. Knows nothing of tasks.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -16,7 +18,7 @@ from longshore.brokers.port import Claim, Outgoing, Owner, Settlement
 from longshore.brokers.redis.address import Address
 from longshore.brokers.redis.connection import ConnectFailed, Connection, ConnectionBroken, Reply, ReplyError
 from longshore.brokers.redis.envelope import decode, encode, lane
-from longshore.brokers.redis.errors import broker_error
+from longshore.brokers.redis.errors import broker_error, is_passing
 from longshore.brokers.redis.keys import LANES
 from longshore.brokers.redis.scripts import Script, is_unknown, script
 from longshore.brokers.redis.watch import Watches
@@ -48,6 +50,8 @@ class RedisConsumer:
         self._calls = 0
         self._uncertain = False
         """Whether what is noted may have been carried out already, with the answer lost."""
+        self._recover = True
+        """Whether the server may think that more is held than is known here."""
         self._due_in = -1.0
         self._withheld = False
         """A suspect waits until these hands are empty; the server gives nothing else until then."""
@@ -62,9 +66,10 @@ class RedisConsumer:
     def claim(self, limit: int, wait: float) -> list[Claim]:
         """Settle what is noted and claim; wait for the first message if there is none."""
         ends = monotonic() + wait
-        claims = self._claim(limit)
-        if not claims and wait > 0 and limit > 0:
-            claims = self._wait(limit, ends)
+        with self._voiding():
+            claims = self._claim(limit)
+            if not claims and wait > 0 and limit > 0:
+                claims = self._wait(limit, ends)
         if claims:
             self._poll = _SHORTEST_POLL
         return claims
@@ -83,14 +88,18 @@ class RedisConsumer:
 
     def acknowledge_now(self, claim: Claim) -> None:
         """Settle at once; raise `BrokerError` when the claim is not surely ours any more: it must not start twice."""
-        self._settle_noted()
-        self.settle(Settlement(claim))
-        if self._settle_noted():
-            raise BrokerError(f"the claim of a message of queue {claim.queue!r} was lost before it was acknowledged")
+        with self._voiding():
+            self._settle_noted()
+            self.settle(Settlement(claim))
+            if self._settle_noted():
+                raise BrokerError(
+                    f"the claim of a message of queue {claim.queue!r} was lost before it was acknowledged"
+                )
 
     def flush(self) -> int:
         """Carry out what is noted; return how many settlements came too late since the last time."""
-        self._settle_noted()
+        with self._voiding():
+            self._settle_noted()
         late, self._late = self._late, 0
         return late
 
@@ -109,6 +118,16 @@ class RedisConsumer:
         finally:
             self._closed = True
             self._connection.close()
+
+    @contextmanager
+    def _voiding(self) -> Iterator[None]:
+        """Whoever is told of an error has lost what it held."""
+        try:
+            yield
+        except BrokerError:
+            self._held.clear()
+            self._solo, self._recover = None, True
+            raise
 
     # -- claiming ----------------------------------------------------------------------------------------------------
 
@@ -138,7 +157,7 @@ class RedisConsumer:
             answer = self._attempt(limit, deadline)
         late, due_in, withheld, groups = answer
         self._late += 0 if self._uncertain else late
-        self._done, self._others, self._uncertain = {}, [], False
+        self._done, self._others, self._uncertain, self._recover = {}, [], False, False
         self._due_in, self._withheld = float(due_in), bool(withheld)
         return late, groups
 
@@ -162,7 +181,7 @@ class RedisConsumer:
                 for at in range(0, len(tokens), MOST_CLAIMS)
             ],
             self._others,
-            False if self._connection.is_open else list(self._held),
+            list(self._held) if self._recover or not self._connection.is_open else False,
         )
 
     def _rotated(self) -> list[str]:
@@ -224,6 +243,8 @@ class RedisConsumer:
         if is_unknown(reply):
             reply = self._exchange(called.load() + data, 2, deadline)[1]
         if isinstance(reply, ReplyError):
+            if is_passing(reply):
+                self._connection.close()  # after a fail-over the name leads somewhere else
             raise broker_error(reply, self._address)
         return reply
 

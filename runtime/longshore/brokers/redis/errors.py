@@ -43,6 +43,11 @@ def broker_error(trouble: Trouble, address: Address) -> BrokerError:
     return kind(f"Redis at {address.shown} {text}{detail}")
 
 
+def is_passing(reply: ReplyError) -> bool:
+    """Whether this server is not the right one just now, and another attempt may reach one that is."""
+    return str(reply).startswith(("LOADING", "READONLY", "MASTERDOWN"))
+
+
 def backend_error(trouble: Trouble, address: Address) -> BackendError:
     """Return the error of a result backend or a store for this trouble."""
     return BackendError(str(broker_error(trouble, address)))

@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from longshore.brokers.redis.address import Address
 from longshore.brokers.redis.connection import ConnectFailed, Connection, ConnectionBroken, Reply, ReplyError
+from longshore.brokers.redis.errors import is_passing
 
 _FIRST_CONNECT_PATIENCE = 1.0
 """A server that this process has never reached is probably a wrong address: say so soon."""
@@ -31,28 +32,38 @@ class Pool:
         _pools.add(self)
 
     def exchange(self, data: bytes, replies: int, deadline: float) -> list[Reply]:
-        """Send packed commands and return their replies; try again until the deadline while the server is away."""
+        """Send packed commands and return their replies; try again until the deadline while the server is away.
+
+        Raises what the last attempt met, or, where bytes had left in an earlier one, that this connection broke.
+        """
         started, pause, broken = monotonic(), _FIRST_PAUSE, None
         while True:
             try:
                 return self._attempt(data, replies, deadline)
-            except ConnectionBroken as error:
-                broken = error
-            except ConnectFailed as error:
-                patience = deadline if self._reached else min(deadline, started + _FIRST_CONNECT_PATIENCE)
-                if error.final or monotonic() + pause >= patience:
-                    raise broken or error from error
-            if monotonic() + pause >= deadline:
-                raise broken or ConnectFailed(f"Redis at {self.address.shown} is loading its data")
+            except (ConnectFailed, ConnectionBroken, ReplyError) as trouble:
+                if isinstance(trouble, ConnectionBroken):
+                    broken = trouble
+                if monotonic() + pause >= self._patience(trouble, started, deadline):
+                    raise broken or trouble from trouble
             sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _patience(self, trouble: Exception, started: float, deadline: float) -> float:
+        """Return until when another attempt makes sense."""
+        if not isinstance(trouble, ConnectFailed):
+            return deadline
+        if trouble.final:
+            return started
+        return deadline if self._reached else min(deadline, started + _FIRST_CONNECT_PATIENCE)
 
     def _attempt(self, data: bytes, replies: int, deadline: float) -> list[Reply]:
         connection = self.take(deadline)
         result = connection.exchange(data, replies, deadline)
+        for reply in result:
+            if isinstance(reply, ReplyError) and is_passing(reply):
+                connection.close()
+                raise reply
         self.give(connection)
-        if any(isinstance(reply, ReplyError) and str(reply).startswith("LOADING") for reply in result):
-            raise ConnectFailed(f"Redis at {self.address.shown} is loading its data")
         return result
 
     def take(self, deadline: float) -> Connection:

@@ -56,7 +56,7 @@ class Server:
     def _replies(self, data: bytes, replies: int) -> list[Reply]:
         try:
             return self.pool.exchange(data, replies, monotonic() + DEADLINE)
-        except (ConnectFailed, ConnectionBroken) as trouble:
+        except (ConnectFailed, ConnectionBroken, ReplyError) as trouble:
             raise self._explain(trouble, self.address) from trouble
 
     def _sound(self, reply: Reply) -> Reply:
