@@ -13,13 +13,15 @@ from longshore_operator.local.state import DEFAULT_STATE
 
 @click.command(context_settings={"show_default": True})
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("-R", "--recursive", is_flag=True, show_default="off", help="Look into the folders of a folder too.")
+@click.option(
+    "-R", "--recursive", is_flag=True, show_default=False, help="Look into the folders of a folder too.  [default: off]"
+)
 @click.option(
     "--cwd",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path(),
-    show_default="the current folder",
-    help="Folder in which the workers run and from which apps are imported.",
+    show_default=False,
+    help="Folder in which the workers run and from which apps are imported.  [default: the current folder]",
 )
 @click.option(
     "--state",
@@ -36,16 +38,15 @@ from longshore_operator.local.state import DEFAULT_STATE
 @click.option(
     "--until-idle",
     is_flag=True,
-    show_default="run until Ctrl-C",
+    show_default=False,
     help="End when nothing is ready, leased or delayed in any queue that is not suspended, and every schedule that is "
-    "due within 10 s of the start has ticked.",
+    "due within 10 s of the start has ticked.  [default: run until Ctrl-C]",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    show_default="none",
-    help="Drain and end with exit code 1 after this time.",
+    help="Drain and end with exit code 1 after this time.  [default: no limit]",
 )
 @click.option(
     "--output",
@@ -74,10 +75,15 @@ def dev(
 
     Exit codes: 0 done or drained, 1 failed, killed, timed out or not idle, 2 wrong usage or manifest.
     """
+    from longshore_operator.local.manifests import ManifestErrors
     from longshore_operator.local.run import RunOptions, run
     from longshore_operator.local.summary import words
 
     options = RunOptions(paths, recursive, cwd.absolute(), state.absolute(), broker, until_idle, timeout)
-    summary = asyncio.run(run(options))
+    try:
+        summary = asyncio.run(run(options))
+    except ManifestErrors as errors:
+        click.echo(str(errors), err=True)
+        return 2
     click.echo(json.dumps(summary.as_json()) if output == "json" else "\n".join(words(summary)))
     return 0 if summary.ending == ("Idle" if until_idle else "Drained") else 1

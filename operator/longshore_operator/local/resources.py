@@ -38,7 +38,6 @@ class LocalResources:
         self._remembered = _read_memory(memory)
         self._objects = {key_of(manifest): self._admit(manifest) for manifest in manifests}
         self.events: deque[EventRow] = deque(maxlen=EVENTS_KEPT)
-        self.event_count = 0
         self.listener: Listener | None = None
 
     # -- the port ----------------------------------------------------------------------------------------------------
@@ -69,16 +68,15 @@ class LocalResources:
     async def record(self, manifest: Manifest, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         """Keep an event for the table; the same one again in a row is shown once."""
         subject = f"{manifest['kind']}/{manifest['metadata']['name']}"
+        self.note(kind, subject, reason, message)
+
+    def note(self, kind: Literal["Normal", "Warning"], subject: str, reason: str, message: str) -> None:
+        """Keep an event, unless it is the latest one again."""
         if self.events and (self.events[-1].subject, self.events[-1].message) == (subject, message):
             return
         self.events.append(EventRow(self._clock(), kind, subject, reason, message))
-        self.event_count += 1
 
     # -- helpers -----------------------------------------------------------------------------------------------------
-
-    def keys(self) -> Sequence[Key]:
-        """Return every key."""
-        return tuple(self._objects)
 
     def _admit(self, manifest: Manifest) -> Manifest:
         key = key_of(manifest)
@@ -103,6 +101,20 @@ class LocalResources:
         self._objects[key_of(read)] = {**changed, "metadata": meta}
         if self.listener is not None:
             self.listener([key_of(read)])
+
+
+class ErrorsAsEvents(logging.Handler):
+    """Shows what the engine could not do among the events; the log has the details."""
+
+    def __init__(self, resources: LocalResources) -> None:
+        super().__init__(logging.ERROR)
+        self._resources = resources
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note the first line."""
+        error = record.exc_info[1] if record.exc_info else None
+        said = record.getMessage() if error is None else f"{type(error).__name__}: {error}"
+        self._resources.note("Warning", record.name, "Error", f"{said.partition(chr(10))[0]} (details in dev.log)")
 
 
 def _read_memory(path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from longshore_operator.local.documents import STDIN
 from longshore_operator.local.environment import Store
 from longshore_operator.local.manifests import Manifests, load
 from longshore_operator.local.observer import Observer
-from longshore_operator.local.resources import LocalResources
+from longshore_operator.local.resources import ErrorsAsEvents, LocalResources
 from longshore_operator.local.session import Limits, Session
 from longshore_operator.local.starting import Workplace
 from longshore_operator.local.state import StateFolder
@@ -89,6 +89,7 @@ async def _running_engine(
     settings = EngineOptions(images_required=False, figures_every_seconds=FIGURES_SECONDS)
     engine = Engine(resources=resources, workloads=workloads, addresses=addresses, options=settings)
     resources.listener = workloads.listener = engine.touch
+    logging.getLogger().addHandler(ErrorsAsEvents(resources))
     running = asyncio.create_task(engine.run(), name="engine")
     try:
         yield

@@ -128,9 +128,10 @@ class Session:
         if not self._interrupts:
             return None
         left = sum(1 for _ in self._workloads.pods())
+        workers = "1 worker" if left == 1 else f"{left} workers"
         if self._interrupts > 1:
-            return f"killing {left} workers; what they ran goes back to its queue"
-        return f"draining {left} workers: what runs may finish. Ctrl-C again kills them (nothing is lost)"
+            return f"killing {workers}: what they ran goes back to its queue"
+        return f"draining {workers}: what runs may finish; Ctrl-C again kills (nothing is lost)"
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -144,8 +145,10 @@ class Session:
                 loop.remove_signal_handler(number)
 
     def _interrupt(self) -> None:
-        """The first one drains, the second one kills. Only noted here: the loop is in the middle of something."""
+        """Drain at the first one, kill at the second one, at once; the loop notices at its next turn."""
         self._interrupts += 1
+        self._display.say(self._notice() or "")
         if self._interrupts > 1:
             self._workloads.kill()
-        self._display.say(self._notice() or "")
+        else:
+            self._workloads.drain()

@@ -94,14 +94,18 @@ def test_reads_standard_input(monkeypatch):
         pytest.param(
             QUEUE.replace("v1alpha1", "v1"), 1, "apiVersion: must be longshore.dev/v1alpha1", id="unknown version"
         ),
-        pytest.param(QUEUE.replace("longshore.dev", "longshor.dev"), 1, "apiVersion: must be longshore.dev", id="group"),
+        pytest.param(
+            QUEUE.replace("longshore.dev", "longshor.dev"), 1, "apiVersion: must be longshore.dev", id="group"
+        ),
         pytest.param(QUEUE.replace("TaskQueue", "Taskqueue"), 2, "did you mean TaskQueue?", id="kind"),
         pytest.param(QUEUE.replace("orders", "Orders"), 3, "metadata.name: must be a name of small letters", id="name"),
         pytest.param(
             POOL + "  concurency: 3\n", 7, "spec.concurency: is not a known field; did you mean concurrency?", id="typo"
         ),
         pytest.param(POOL.replace("shop.tasks:app", "shop.tasks"), 5, "spec.app: must be module:attribute", id="app"),
-        pytest.param(POOL + '  concurrency: "3"\n', 7, "spec.concurrency: must be a whole number", id="text for number"),
+        pytest.param(
+            POOL + '  concurrency: "3"\n', 7, "spec.concurrency: must be a whole number", id="text for number"
+        ),
         pytest.param(POOL + "  execution: Process\n", 7, "did you mean Processes?", id="enum"),
         pytest.param(SCHEDULE + "  everySeconds: 5\n", 4, "set exactly one of cron, everySeconds", id="two times"),
         pytest.param(SCHEDULE.replace("0 2 * * *", "0 2 * *"), 5, "spec.cron: must have five fields", id="cron"),

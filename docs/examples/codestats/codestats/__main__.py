@@ -34,7 +34,7 @@ def main() -> None:
     os.environ["CODESTATS_DATABASE"] = str(database)
     started_at = time.time()
     _send_work()
-    run, kills, code = _run(state, options.chaos)
+    run, kills, code = _run(state, options.chaos, options.timeout)
     if not run:
         sys.exit(code)  # it could not start, and has said why
     report = _report(database, started_at, run, kills)
@@ -47,6 +47,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("codestats", description="Measure the standard library with longshore.")
     parser.add_argument("--state", type=Path, default=Path(".longshore"), help="state folder (default: .longshore)")
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="give up after (default: 600)")
     parser.add_argument("--json", action="store_true", help="print the report for a program (default: for a person)")
     parser.add_argument(
         "--chaos", type=float, nargs="?", const=CHAOS_SECONDS, metavar="SECONDS",
@@ -63,20 +64,23 @@ def _send_work() -> None:
     app.close()
 
 
-def _run(state: Path, chaos_seconds: float | None) -> tuple[dict[str, object], int | None, int]:
+def _run(state: Path, chaos_seconds: float | None, timeout: float) -> tuple[dict[str, object], int | None, int]:
     """Run `longshore dev` until all is done; return its summary, the kills, and its exit code."""
     command = [
         sys.executable, "-m", "longshore", "dev", str(EXAMPLE / "manifests"), "--cwd", str(EXAMPLE),
-        "--state", str(state), "--until-idle", "--output", "json",
+        "--state", str(state), "--until-idle", "--timeout", str(timeout), "--output", "json",
     ]  # fmt: skip
     dev = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to both; `longshore dev` drains, we wait
     chaos = Chaos(dev.pid, chaos_seconds) if chaos_seconds else None
     if chaos is not None:
         chaos.start()
-    output, _ = dev.communicate()
-    if chaos is not None:
-        chaos.stop()
+    try:
+        output, _ = dev.communicate()
+    finally:
+        dev.terminate()
+        if chaos is not None:
+            chaos.stop()
     return json.loads(output or "{}"), chaos.kills if chaos else None, dev.returncode
 
 
