@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -99,3 +100,41 @@ def test_an_unknown_command_is_refused_and_help_lists_all():
     listed = run_command("--help").stdout
     for command in ("worker", "dev", "call", "queue", "dead"):
         assert command in listed
+
+
+@pytest.mark.integration
+def test_a_wrong_password_of_redis(new_redis):
+    server = new_redis(password="right")
+    url = f"redis://:{SECRET}@127.0.0.1:{server.port}/0"
+    assert "password" in complaint("worker", APP, "-b", url, code=1)
+
+
+@pytest.mark.integration
+def test_a_wrong_password_of_rabbitmq(rabbitmq_server):
+    url = rabbitmq_server.url(password=SECRET)
+    assert "password" in complaint("worker", APP, "-b", url, code=1)
+
+
+@pytest.mark.integration
+def test_sending_to_a_broker_that_is_down_raises_within_the_deadline():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    said = complaint("call", "a.task", "-b", f"redis://:{SECRET}@127.0.0.1:{port}/0", code=1)
+    assert str(port) in said
+    said = complaint("call", "a.task", "-b", f"amqp://guest:{SECRET}@127.0.0.1:{port}//", code=1)
+    assert str(port) in said
+
+
+def test_calling_looking_and_replaying_from_the_command_line(tmp_path):
+    broker = ("-b", f"sqlite:///{tmp_path}/b.db")
+    sent = run_command("call", "shop.add", "-a", "[1, 2]", "-Q", "orders", *broker)
+    assert sent.returncode == 0, sent.stderr
+    listed = json.loads(run_command("queue", "ls", "orders", "-o", "json", *broker).stdout)
+    assert [(row["queue"], row["ready"], row["dead"]) for row in listed] == [("orders", 1, 0)]
+    assert sent.stdout.strip() in run_command("queue", "peek", "orders", *broker).stdout
+    assert "orders" in run_command("queue", "ls", "orders", *broker).stdout
+    assert "1 messages dropped" in run_command("queue", "purge", "orders", "--yes", *broker).stdout
+    assert "does not exist" in complaint("queue", "purge", "nothing", "--yes", *broker, code=1)
+    assert "not JSON" in complaint("call", "shop.add", "-a", "[1,", *broker)
+    assert "is not a JSON array" in complaint("call", "shop.add", "-a", "{}", *broker)
