@@ -1,0 +1,91 @@
+"""The least rights of the documentation are enough for everything that a worker and an operator do on their queue."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from longshore.brokers import open_broker
+from longshore.brokers.port import Outgoing, Owner, QueueSpec, Settlement
+from longshore.exceptions import BrokerRefused
+from longshore.results import open_results
+from longshore.results.port import ResultMeta
+from longshore.stores import open_store
+from tests.brokers.contract import claim_some, ids, message, report_of, send
+
+pytestmark = pytest.mark.integration
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "redis.md"
+
+
+@pytest.fixture
+def url(new_redis):
+    server = new_redis()
+    [line] = [line for line in REFERENCE.read_text().splitlines() if line.startswith("ACL SETUSER")]
+    with server.client() as client:
+        client.execute_command(*line.split())
+    return f"redis://longshore:password@127.0.0.1:{server.port}/0"
+
+
+def test_they_are_enough_for_a_broker(url):
+    broker = open_broker(url)
+    broker.declare([QueueSpec("orders")])
+    broker.send(
+        [Outgoing("orders", message(name, priority=9)) for name in "abc"] + [Outgoing("orders.dead", message("x"))]
+    )
+    send(broker, "orders", "late", due_at=time.time() + 3600)
+    consumer = broker.consumer(Owner("w", 0), ["orders"])
+    claims = claim_some(consumer, 3)
+    consumer.settle(Settlement(claims[0], sends=(Outgoing("orders", message("retry"), time.time() + 3600),)))
+    consumer.settle(Settlement(claims[1], give_back=True, counted=True))
+    consumer.acknowledge_now(claims[2])
+    assert ids(claim_some(consumer, 10)) == ["b"]
+    broker.keep_claims("w", [0], ["orders"])
+    assert broker.release_owner(Owner("w", 0), ["orders"], "b") == 1
+    assert [seen.id for seen in broker.peek("orders", 5)] == ["b"]
+    broker.sweep(["orders"])
+    assert broker.depths(["orders"])["orders"].delayed == 2
+    broker.report(report_of("w"))
+    assert len(broker.workers()) == 1
+    broker.forget_worker("w")
+    consumer.close()
+    assert broker.purge("orders") == 3
+    broker.delete_queue("orders")
+    broker.close()
+
+
+def test_they_are_enough_for_a_wait(url):
+    broker = open_broker(url)
+    consumer = broker.consumer(Owner("w", 0), ["orders"])
+    assert consumer.claim(1, 0.05) == []
+    thread = threading.Timer(0.05, send, (broker, "orders", "a"))
+    thread.start()
+    assert ids(claim_some(consumer, 1)) == ["a"]
+    thread.join()
+    consumer.close()
+    broker.close()
+
+
+def test_they_are_enough_for_results_and_marks(url):
+    results = open_results(url)
+    thread = threading.Timer(0.05, results.store, ([ResultMeta(task_id="a", status="SUCCESS")],))
+    thread.start()
+    assert results.wait("a", 5).status == "SUCCESS"
+    thread.join()
+    results.store([ResultMeta(task_id="a", status="FAILURE")], expires=None)
+    results.forget(["a"])
+    assert results.fetch(["a"]) == [None]
+    results.close()
+    store = open_store(url)
+    assert store.claim_once("tick", "a", expires=5)
+    store.close()
+
+
+def test_another_queue_is_refused_with_the_reason(url):
+    broker = open_broker(url)
+    with pytest.raises(BrokerRefused, match="does not permit this user what a broker needs"):
+        send(broker, "payments", "a")
+    broker.close()
