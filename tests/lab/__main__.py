@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tests.lab import images, means, packages, tools
 from tests.lab.cluster import Cluster
-from tests.lab.paths import ADMIN_KUBECONFIG, BINARIES
+from tests.lab.paths import ADMIN_KUBECONFIG, BINARIES, STATE
 from tests.lab.shell import LabError
 
 
@@ -40,7 +40,7 @@ def _up(options: argparse.Namespace) -> None:
     for archive in archives:
         cluster.load(archive)
     print(f"the lab is up after {time.monotonic() - began:.1f} s: {', '.join(cluster.ready_nodes())}")
-    print(f"export KUBECONFIG={ADMIN_KUBECONFIG} PATH={BINARIES}:$PATH")
+    print(f"export KUBECONFIG={ADMIN_KUBECONFIG} KUBECACHEDIR={STATE / 'kubectl-cache'} PATH={BINARIES}:$PATH")
 
 
 def _prepare(options: argparse.Namespace) -> None:

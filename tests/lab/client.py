@@ -54,11 +54,11 @@ class Lab:
 
     def kubectl(self, *words: str | Path, **options: Unpack[Options]) -> Completed:
         """Run kubectl as the cluster's administrator."""
-        return run(_program("kubectl"), f"--kubeconfig={self.kubeconfig}", *words, **options)
+        return self._run("kubectl", *words, **options)
 
     def helm(self, *words: str | Path, **options: Unpack[Options]) -> Completed:
         """Run helm as the cluster's administrator."""
-        return run(_program("helm"), f"--kubeconfig={self.kubeconfig}", *words, **options)
+        return self._run("helm", *words, **options)
 
     def get(self, *words: str) -> Any:
         """What `kubectl get … --output json` says."""
@@ -124,6 +124,12 @@ class Lab:
         if self._cluster is None:
             raise LabError("this is not possible on a cluster that somebody has given us")
         return self._cluster
+
+    def _run(self, program: str, *words: str | Path, **options: Unpack[Options]) -> Completed:
+        # Every lab has the same address: what kubectl remembers of the kinds of one must not outlive it.
+        cache = self.kubeconfig.parent / "kubectl-cache" if self.disposable else None
+        environment = os.environ | ({"KUBECACHEDIR": str(cache)} if cache else {})
+        return run(_program(program), f"--kubeconfig={self.kubeconfig}", *words, env=environment, **options)
 
     def _describe(self, namespace: str) -> None:
         for words in (("get", "all", "--output", "wide"), ("get", "events", "--sort-by=.lastTimestamp")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,7 +164,8 @@ class Cluster:
         return {name: self._processes.alive(name) for name in self._processes.names()}
 
     def _kubectl(self, *words: str) -> str:
-        return run(tools.binary("kubectl"), f"--kubeconfig={ADMIN_KUBECONFIG}", *words).stdout
+        environment = os.environ | {"KUBECACHEDIR": str(self.state / "kubectl-cache")}
+        return run(tools.binary("kubectl"), f"--kubeconfig={ADMIN_KUBECONFIG}", *words, env=environment).stdout
 
 
 def _is_ready(node: dict[str, object]) -> bool:
