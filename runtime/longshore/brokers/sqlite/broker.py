@@ -71,7 +71,7 @@ class SQLiteBroker:
     def send(self, outgoing: Sequence[Outgoing], *, deadline: float = SEND_DEADLINE_SECONDS) -> None:
         """Put the messages into their queues, all or none; they are in the file when this returns."""
         now = ledger.now_ms()
-        rows = [ledger.to_row(one, self._numbers.of(one.queue), now) for one in outgoing]
+        rows = [ledger.to_row(one, self._numbers.of(one.queue, deadline), now) for one in outgoing]
         if len(rows) == 1:
             self.database.write(lambda connection: connection.execute(PUT, rows[0]), timeout=deadline, puts=True)
         elif rows:
@@ -187,6 +187,7 @@ class SQLiteBroker:
         while self._guardians:
             owners.retire(self.database, self._guardians.popitem()[1])
         self.database.close()
+        self._numbers.clear()
 
 
 def _depths(connection: sqlite3.Connection, queues: Sequence[str]) -> dict[str, QueueDepth | None]:

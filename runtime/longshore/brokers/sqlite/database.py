@@ -20,7 +20,7 @@ from longshore.brokers.sqlite import schema
 from longshore.brokers.sqlite.address import Address
 from longshore.brokers.sqlite.bells import Ringer
 from longshore.brokers.sqlite.errors import explain, explain_os, full
-from longshore.brokers.sqlite.files import Reserve, check_place, run_folder
+from longshore.brokers.sqlite.files import RESERVE_BYTES, Reserve, check_place, run_folder
 from longshore.brokers.sqlite.gate import Gate
 from longshore.brokers.sqlite.liveness import LifeFile, open_life_file
 from longshore.exceptions import BrokerFull, BrokerRefused, BrokerUnavailable
@@ -28,6 +28,7 @@ from longshore.exceptions import BrokerFull, BrokerRefused, BrokerUnavailable
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
+PAGE_BYTES = 4096
 CHECKPOINT_PAGES = 1000
 WAL_LIMIT_BYTES = 64 << 20
 _RESERVE_CHECK_SECONDS = 0.02
@@ -42,7 +43,7 @@ class Database:
         self.timeout = address.timeout
         self._durability = address.durability
         self._reserve_checked = 0.0
-        self._opened = 0
+        self._opened = self._inode = 0
         self._forget()
         _DATABASES.add(self)
 
@@ -63,8 +64,9 @@ class Database:
         try:
             return self._write(work, timeout, puts)
         except BrokerFull:
-            if puts or not self._reserve.spend():
+            if puts:
                 raise
+        self._make_room()
         return self._write(work, timeout, puts)
 
     def read(self, work: Work[T]) -> T:
@@ -105,10 +107,11 @@ class Database:
     def maintain(self) -> None:
         """Keep the log and the reserve in shape; called about every second by somebody."""
         self.ensure_open()
+        self._check_identity()
         self._reserve.ensure()
         with contextlib.suppress(FileNotFoundError):
             if Path(f"{self.path}-wal").stat().st_size > WAL_LIMIT_BYTES:
-                self._outside(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+                self._truncate_log()
 
     def close(self) -> None:
         """Close the connection of this process; closing twice is harmless, the next call opens it again."""
@@ -122,7 +125,7 @@ class Database:
     def _write(self, work: Work[T], timeout: float, puts: bool) -> T:
         with self._locked(timeout) as connection:
             if puts:
-                self._check_reserve()
+                self._check_file()
             gate = self._gate
             gate.acquire(timeout)
             try:
@@ -136,12 +139,12 @@ class Database:
                 gate.release()
             return result
 
-    def _outside(self, work: Work[object]) -> None:
-        """Run work that cannot be in a transaction, behind the gate."""
+    def _truncate_log(self) -> None:
+        """Write everything into the database itself and give the log's room back; as far as that goes."""
         with self._locked(self.timeout) as connection:
             self._gate.acquire(self.timeout)
             try:
-                work(connection)
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except sqlite3.Error as error:
                 raise explain(error, self.path) from error
             finally:
@@ -154,26 +157,53 @@ class Database:
         if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
             raise explain(error, self.path) from error
 
-    def _check_reserve(self) -> None:
-        """Without its reserve the disk is full: whoever sends now would eat what workers need to drain."""
+    def _check_file(self) -> None:
+        """Now and then before a send: the file is still there, and so is its reserve.
+
+        Without its reserve the disk is full: whoever sends now would eat what workers need to drain.
+
+        The log may hold the room that is missing; and a database that was drained has free pages of its own.
+        """
         now = time.monotonic()
         if now - self._reserve_checked > _RESERVE_CHECK_SECONDS:
+            self._check_identity()
             if not self._reserve.ensure():
-                raise full(self.path)
+                with contextlib.suppress(BrokerFull):
+                    self._truncate_log()
+                if not self._reserve.ensure() and not self._has_free_pages():
+                    raise full(self.path)
             self._reserve_checked = now
+
+    def _has_free_pages(self) -> bool:
+        """Whether the database has as much room inside as the reserve would give outside."""
+        return int(str(self.peek("PRAGMA freelist_count")[0][0])) >= RESERVE_BYTES // PAGE_BYTES
+
+    def _check_identity(self) -> None:
+        """Raise when somebody removed the file or put another one in its place: nobody will read what goes to ours."""
+        with contextlib.suppress(FileNotFoundError):
+            if Path(self.path).stat().st_ino == self._inode:
+                return
+        raise BrokerUnavailable(f"{self.path} was removed or replaced while it was in use; restart what uses it")
+
+    def _make_room(self) -> None:
+        """Spend the reserve, and have the log written into the database, so that both can be used again."""
+        self._reserve.spend()
+        self._reserve_checked = 0.0
+        with contextlib.suppress(BrokerFull):
+            self._truncate_log()
 
     def _locked(self, timeout: float) -> _Locked:
         if self._pid != os.getpid():
             self._forget()
         return _Locked(self, timeout)
 
-    def _open_locked(self) -> sqlite3.Connection:
+    def _open_locked(self, timeout: float) -> sqlite3.Connection:
         check_place(self.path)
         try:
             self.folder = run_folder(self.path)
             gate = self._gate = Gate(f"{self.folder}/gate")
             try:
-                gate.acquire(self.timeout)
+                gate.acquire(timeout)
                 connection = self._connect()
                 gate.release()
                 return connection
@@ -199,6 +229,7 @@ class Database:
         self.ringer = Ringer(self.folder)
         self.life = open_life_file(f"{self.folder}/owners")
         self.connection = connection
+        self._inode = Path(self.path).stat().st_ino
         self._opened += 1
         return connection
 
@@ -245,7 +276,7 @@ class _Locked:
         if not database._lock.acquire(timeout=self._timeout):  # noqa: SLF001
             raise BrokerUnavailable(f"another thread of this process has used {database.path} for {self._timeout:g} s")
         try:
-            return database.connection or database._open_locked()  # noqa: SLF001
+            return database.connection or database._open_locked(self._timeout)  # noqa: SLF001
         except BaseException:
             database._lock.release()  # noqa: SLF001
             raise
@@ -269,6 +300,7 @@ def prepare(connection: sqlite3.Connection, path: str, durability: str) -> None:
 def _create(connection: sqlite3.Connection, path: str) -> None:
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise BrokerRefused(f"{path} is another program's database; name a file of its own, {path}.tasks for instance")
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise BrokerRefused(

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from longshore.exceptions import BrokerRefused
 
-RESERVE_BYTES = 1 << 20
+RESERVE_BYTES = 5 << 20
+"""More than the log grows before it is written into the database (1,000 pages, perhaps all of them new there): with
+less the first checkpoint on a full disk could fail, and draining would stop for good.
+"""
 
 _NETWORK = {
     "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.ceph", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs",
@@ -26,11 +29,11 @@ def check_place(path: str) -> None:
         raise BrokerRefused(f"the folder {folder} does not exist; make it (mkdir -p {folder}) or name another one")
     if file.is_dir():
         raise BrokerRefused(f"{path} is a folder; name a file in it, {path}/tasks.db for instance")
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise BrokerRefused(f"{path} is on a read-only file system; name a file on one that can be written")
     for place in (folder, file):
         if place.exists() and not os.access(place, os.W_OK):
-            raise BrokerRefused(
-                f"no permission to write {place}; give this user write permission on the file and its folder"
-            )
+            raise BrokerRefused(f"no permission to write {place}; give this user write permission on it")
     kind = filesystem(str(folder))
     if kind in _NETWORK:
         raise BrokerRefused(

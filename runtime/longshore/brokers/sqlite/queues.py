@@ -15,16 +15,21 @@ class QueueNumbers:
         self._database = database
         self._numbers: dict[str, int] = {}
 
-    def of(self, name: str) -> int:
+    def of(self, name: str, timeout: float | None = None) -> int:
         """Return a queue's number, giving it one if nobody ever named it."""
         number = self._numbers.get(name)
-        return self.of_all((name,))[0] if number is None else number
+        return self.of_all((name,), timeout=timeout)[0] if number is None else number
 
-    def of_all(self, names: Sequence[str], *, declare: bool = False) -> list[int]:
+    def of_all(self, names: Sequence[str], *, declare: bool = False, timeout: float | None = None) -> list[int]:
         """Return the numbers of several queues; `declare` makes them exist even when empty."""
         if declare or any(name not in self._numbers for name in names):
-            self._numbers.update(self._database.write(lambda connection: _number(connection, names, declare)))
+            number = self._database.write(lambda connection: _number(connection, names, declare), timeout=timeout)
+            self._numbers.update(number)
         return [self._numbers[name] for name in names]
+
+    def clear(self) -> None:
+        """Forget all: the next file of that name may be another one."""
+        self._numbers.clear()
 
     def find(self, names: Sequence[str]) -> dict[str, int]:
         """Return the numbers of those that have one."""
