@@ -85,6 +85,7 @@ def test_intervals_are_anchored_at_the_epoch(every: float, after: str, expected:
         (Recurrence(cron="* * * * *", time_zone="Mars/Olympus"), "UnknownTimeZone", "Europe/Berlin"),
         (Recurrence(cron="* * * * *", time_zone="../../etc/passwd"), "UnknownTimeZone", "unknown"),
         (Recurrence(cron="* * * * *", time_zone="Europe"), "UnknownTimeZone", "unknown"),
+        (Recurrence(every_seconds=1, time_zone="Mars/Olympus"), "UnknownTimeZone", "unknown"),
         (Recurrence(), "BadSchedule", "exactly one"),
         (Recurrence(cron="* * * * *", every_seconds=1), "BadSchedule", "exactly one"),
         (Recurrence(every_seconds=0), "BadSchedule", "more than 0"),

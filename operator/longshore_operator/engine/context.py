@@ -29,8 +29,10 @@ class EngineOptions:
     images_required: bool = True
     figures_every_seconds: float = 3.0
     """Statuses in which nothing but figures moved are written this often at most."""
-    resync_seconds: float = 30.0
-    """Every resource is looked at this often even when nothing seems to happen."""
+    resync_seconds: float = 15.0
+    """Every resource is looked at this often even when nothing seems to happen: a rotated Secret is noticed so."""
+    faulty_seconds: float = 4.0
+    """A resource with something wrong is looked at this often: a Secret that comes, a name that gets free."""
     workers: int = 16
 
 
@@ -42,6 +44,8 @@ class PoolMemory:
     rates: RateMemory = field(default_factory=RateMemory)
     settled: tuple[str, int] | None = None
     """The applied hash, and the Deployment's generation right after we applied it."""
+    refused: tuple[str, float, str] | None = None
+    """The applied hash that the API refused, when, and why: it is not tried again at every look."""
 
 
 @dataclass(slots=True)
@@ -112,6 +116,12 @@ async def publish_invalid(context: Context, manifest: Manifest, fault: Fault) ->
     writer.stalled(fault)
     conditions = [condition.to_wire() for condition in writer.conditions]
     await publish(context, manifest, {**status, "conditions": conditions})
+
+
+def look_again(context: Context, fault: Fault | None, *others: float | None) -> float:
+    """Return when to look again, at the latest."""
+    usual = context.options.resync_seconds if fault is None else context.options.faulty_seconds
+    return min(usual, *(one for one in others if one is not None))
 
 
 async def tell_fault(context: Context, manifest: Manifest, fault: Fault | None) -> None:

@@ -26,12 +26,21 @@ from longshore_operator.core.rates import note_reports
 from longshore_operator.core.scaling import note_scaled
 from longshore_operator.core.victims import VICTIM_COST, ShrinkPlan
 from longshore_operator.engine.brokers import Measurement
-from longshore_operator.engine.context import Context, PoolMemory, publish, publish_invalid, read, tell_fault
+from longshore_operator.engine.context import (
+    Context,
+    PoolMemory,
+    look_again,
+    publish,
+    publish_invalid,
+    read,
+    tell_fault,
+)
 from longshore_operator.engine.lookup import common_address, measurement_of, queues_of
 from longshore_operator.engine.pool_plan import Scene, decide, shrink, waiting_for
 from longshore_operator.engine.ports import BrokerAddress, Key, Manifest, Refused, Workload
 
 LOOK_AGAIN_SECONDS = 1.0
+TRY_REFUSED_SECONDS = 120.0
 _SETTLED = frozenset({"Backlog", "Wait", "MinReplicas", "MaxReplicas", "Suspended", "Idle"})
 
 
@@ -49,9 +58,10 @@ async def reconcile_pool(context: Context, key: Key) -> float | None:
     if pool.metadata.deletion_timestamp is not None:
         return None
     seen, again = await _run(context, pool, manifest)
-    await tell_fault(context, manifest, first(seen.refused, seen.broken, seen.pods))
+    fault = first(seen.refused, seen.broken, seen.pods)
+    await tell_fault(context, manifest, fault)
     wait = await publish(context, manifest, pool_status(seen, context.clock()))
-    return min(one for one in (wait, again, context.options.resync_seconds) if one is not None)
+    return look_again(context, fault, wait, again)
 
 
 async def _run(context: Context, pool: WorkerPool, manifest: Manifest) -> tuple[PoolObservation, float | None]:
@@ -174,11 +184,23 @@ async def _apply(context: Context, scene: Scene, seen: PoolObservation, plan: Sh
         await _mark(context, plan)
     live = scene.workload.deployment
     wanted = deployment_for(scene.pool, scene.queues, scene.connections, replicas)
-    try:
-        live = await _write(context, scene, wanted, seen.decision) or live
-    except Refused as error:
-        return replace(seen, refused=Fault(Reason.TEMPLATE_REFUSED, str(error)))
-    return replace(seen, deployment=live, applied=replicas)
+    refused = _refused_before(context, scene, wanted)
+    if refused is None:
+        try:
+            live = await _write(context, scene, wanted, seen.decision) or live
+        except Refused as error:
+            refused = str(error)
+            scene.memory.refused = (wanted["metadata"]["annotations"][APPLIED_ANNOTATION], context.clock(), refused)
+    fault = None if refused is None else Fault(Reason.TEMPLATE_REFUSED, refused)
+    return replace(seen, deployment=live, applied=replicas, refused=fault)
+
+
+def _refused_before(context: Context, scene: Scene, wanted: Manifest) -> str | None:
+    """What was refused a moment ago would be again; idle means no request."""
+    refused = scene.memory.refused
+    if refused is None or refused[0] != wanted["metadata"]["annotations"][APPLIED_ANNOTATION]:
+        return None
+    return refused[2] if context.clock() - refused[1] < TRY_REFUSED_SECONDS else None
 
 
 async def _mark(context: Context, plan: ShrinkPlan) -> None:

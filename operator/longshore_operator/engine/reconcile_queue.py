@@ -12,7 +12,7 @@ from longshore_operator.api.taskqueue import TaskQueue
 from longshore_operator.core.faults import Fault, first
 from longshore_operator.core.queue_status import QueueObservation, consuming_pools, older_claim, queue_status
 from longshore_operator.engine.brokers import BrokerFailure, Measurement
-from longshore_operator.engine.context import Context, publish, publish_invalid, read, tell_fault
+from longshore_operator.engine.context import Context, look_again, publish, publish_invalid, read, tell_fault
 from longshore_operator.engine.lookup import address_of, all_queues, measurement_of, pools_of
 from longshore_operator.engine.ports import BrokerAddress, Key, Manifest, key_of
 
@@ -37,9 +37,10 @@ async def reconcile_queue(context: Context, key: Key) -> float | None:
     if await _write_finalizer(context, manifest, queue):
         return 0.0
     seen = await _observe(context, key, queue)
-    await tell_fault(context, manifest, first(seen.refused, seen.broken, seen.undeclared))
+    fault = first(seen.refused, seen.broken, seen.undeclared)
+    await tell_fault(context, manifest, fault)
     wait = await publish(context, manifest, queue_status(seen, context.clock()))
-    return wait if wait is not None else context.options.resync_seconds
+    return look_again(context, fault, wait)
 
 
 def _gone(context: Context, key: Key) -> None:

@@ -29,7 +29,7 @@ from longshore_operator.core.schedule_status import (
     ticks_after,
 )
 from longshore_operator.engine.brokers import BrokerFailure
-from longshore_operator.engine.context import Context, publish, publish_invalid, read, tell_fault
+from longshore_operator.engine.context import Context, look_again, publish, publish_invalid, read, tell_fault
 from longshore_operator.engine.lookup import address_of, get_queue, measurement_of, pools_of, refusal
 from longshore_operator.engine.ports import Key
 
@@ -59,9 +59,8 @@ def _look_again(context: Context, seen: ScheduleObservation) -> float:
     if seen.broken is not None:
         return RETRY_SECONDS
     if seen.next_tick is None:
-        return context.options.resync_seconds
-    until = seen.next_tick.timestamp() - context.clock()
-    return min(max(until, 0.001), context.options.resync_seconds)
+        return look_again(context, seen.refused)
+    return look_again(context, None, max(seen.next_tick.timestamp() - context.clock(), 0.001))
 
 
 async def _run(context: Context, schedule: CronSchedule) -> ScheduleObservation:

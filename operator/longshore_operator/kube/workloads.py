@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from longshore_operator.core.pods import DELETION_COST_ANNOTATION, PodView
-from longshore_operator.engine.ports import Manifest, Refused, Workload
+from longshore_operator.engine.ports import Manifest, Refused, Unreachable, Workload
 from longshore_operator.kube.cache import Cache
 from longshore_operator.kube.client import ApiClient, Forbidden, NotFound
 from longshore_operator.kube.lists import path_of
 from longshore_operator.kube.resources import FIELD_MANAGER
+
+_MISTYPED = "failed to create typed patch object"
 
 
 class KubeWorkloads:
@@ -39,6 +41,8 @@ class KubeWorkloads:
             stored = await self._client.apply(path, deployment, **options)
         except NotFound as error:
             raise Refused(str(error)) from None
+        except Unreachable as error:
+            raise _refusal(error) or error from None
         self._cache.put("Deployment", stored)
         return stored
 
@@ -55,3 +59,9 @@ class KubeWorkloads:
         except (NotFound, Refused):
             return
         self._cache.put("Pod", stored)
+
+
+def _refusal(error: Unreachable) -> Refused | None:
+    """A field that a Deployment does not have is answered with 500, which it is not."""
+    _, mistyped, detail = str(error).partition(_MISTYPED)
+    return Refused(f"the template is not a pod template: {detail.rpartition('): ')[2]}") if mistyped else None

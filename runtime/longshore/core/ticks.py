@@ -59,6 +59,7 @@ class Recurrence:
         """Raise `ScheduleError` with what is wrong and what to do."""
         if (self.cron is None) == (self.every_seconds is None):
             raise ScheduleError("BadSchedule", "a schedule needs exactly one of cron and everySeconds")
+        _zone(self.time_zone)
         next_tick(self, _EPOCH)
 
 

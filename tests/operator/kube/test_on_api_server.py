@@ -6,6 +6,7 @@ No controller and no node is there: Deployments never get pods, which is the lab
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,26 @@ def bench(api_server: ApiServer, namespace: str, tmp_path: Path) -> Iterator[Ben
         yield bench
 
 
+@pytest.fixture(scope="module")
+def shared_operator(
+    api_server: ApiServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Replica, str, Path]]:
+    """One operator for many rows: a start takes seconds."""
+    name, folder = f"rows-{os.getpid()}", tmp_path_factory.mktemp("rows")
+    api_server.kubectl("create", "namespace", name)
+    with replica(api_server, name, folder) as operator:
+        yield operator, name, folder
+
+
+@pytest.fixture
+def row(api_server: ApiServer, shared_operator: tuple[Replica, str, Path]) -> Iterator[Bench]:
+    operator, name, folder = shared_operator
+    bench = Bench(api_server, name, folder, operator)
+    bench.apply(secret("broker", bench.url))
+    yield bench
+    bench.kubectl("delete", "taskqueue,workerpool,cronschedule,deployment", "--all", "--wait=true")
+
+
 def test_the_three_kinds_become_a_deployment_a_queue_and_ticks(bench: Bench) -> None:
     bench.apply(queue(), pool(autoscaling=AUTOSCALED), schedule(everySeconds=1))
     for kind, name in (("taskqueue", "orders"), ("cronschedule", "report")):
@@ -168,18 +189,18 @@ def test_a_deleted_deployment_comes_back_and_a_hand_edited_one_is_repaired(bench
     assert "kubectl.kubernetes.io/restartedAt" in deployment["spec"]["template"]["metadata"]["annotations"]
 
 
-def test_a_removed_field_of_the_template_is_removed_from_the_deployment(bench: Bench) -> None:
+def test_a_removed_field_of_the_template_is_removed_from_the_deployment(row: Bench) -> None:
     extra = {"spec": {"containers": [{"name": "worker", "env": [{"name": "COLOR", "value": "red"}]}]}}
-    bench.apply(queue(), pool(template=extra))
-    container = bench.deployment()["spec"]["template"]["spec"]["containers"][0]
+    row.apply(queue(), pool(template=extra))
+    container = row.deployment()["spec"]["template"]["spec"]["containers"][0]
     assert any(one["name"] == "COLOR" for one in container["env"])
-    bench.apply(pool(template={}))
+    row.apply(pool(template={}))
 
     def gone() -> bool:
-        found = bench.deployment()["spec"]["template"]["spec"]["containers"][0]["env"]
+        found = row.deployment()["spec"]["template"]["spec"]["containers"][0]["env"]
         return all(one["name"] != "COLOR" for one in found)
 
-    eventually(gone, "the removed variable stays", bench.operator)
+    eventually(gone, "the removed variable stays", row.operator)
 
 
 def test_idle_means_no_write_but_the_lease(bench: Bench) -> None:
@@ -233,7 +254,7 @@ def test_a_missing_secret_says_how_to_make_it_and_is_noticed_when_it_comes(bench
     assert bench.deployment()
 
 
-def test_a_foreign_deployment_is_left_alone(bench: Bench) -> None:
+def test_a_foreign_deployment_is_left_alone(row: Bench) -> None:
     labels = {"app": "theirs"}
     foreign = {
         "apiVersion": "apps/v1",
@@ -244,15 +265,15 @@ def test_a_foreign_deployment_is_left_alone(bench: Bench) -> None:
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "c:1"}]}},
         },
     }
-    bench.apply(foreign)
-    before = bench.deployment()
-    bench.apply(queue(), pool())
-    said = bench.until("workerpool", "shop", "Accepted", "NameConflict")
+    row.apply(foreign)
+    before = row.deployment()
+    row.apply(queue(), pool())
+    said = row.until("workerpool", "shop", "Accepted", "NameConflict")
     assert "delete it or rename the pool" in said["message"]
-    assert bench.deployment() == before
-    bench.kubectl("delete", "deployment", "shop")
-    bench.until("workerpool", "shop", "Accepted", "Ok", within=60.0)
-    assert bench.deployment()["metadata"]["ownerReferences"]
+    assert row.deployment() == before
+    row.kubectl("delete", "deployment", "shop")
+    row.until("workerpool", "shop", "Accepted", "Ok", within=60.0)
+    assert row.deployment()["metadata"]["ownerReferences"]
 
 
 @pytest.mark.parametrize(
@@ -280,12 +301,12 @@ def test_a_foreign_deployment_is_left_alone(bench: Bench) -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_the_condition(
-    bench: Bench, documents: list[dict[str, Any]], kind: str, name: str, reason: str, words: str
+    row: Bench, documents: list[dict[str, Any]], kind: str, name: str, reason: str, words: str
 ) -> None:
     for document in documents:
         document["spec"] = {key: value for key, value in document["spec"].items() if value is not None}
-        bench.apply(document)
-    said = bench.until(kind, name, "Ready", reason)
+        row.apply(document)
+    said = row.until(kind, name, "Ready", reason)
     assert (said["status"], words in said["message"]) == ("False", True), said
 
 
@@ -304,38 +325,38 @@ def test_a_rotated_secret_rolls_the_pool_and_its_value_is_nowhere(bench: Bench) 
     assert "hunter2" not in bench.operator.text()
 
 
-def test_the_policy_delete_deletes_the_queue_on_the_broker_and_retain_does_not(bench: Bench) -> None:
-    bench.apply(queue(deletionPolicy="Delete"), queue("kept"))
+def test_the_policy_delete_deletes_the_queue_on_the_broker_and_retain_does_not(row: Bench) -> None:
+    row.apply(queue(deletionPolicy="Delete"), queue("kept"))
     for name in ("orders", "kept"):
-        bench.until("taskqueue", name, "Ready", "Ok")
-    broker = open_broker(bench.url)
+        row.until("taskqueue", name, "Ready", "Ok")
+    broker = open_broker(row.url)
     broker.send([Outgoing(name, build_message("t", [], {}, task_id=name)) for name in ("orders", "kept")])
-    assert bench.get("taskqueue", "orders")["metadata"]["finalizers"] == ["longshore.dev/queue"]
-    assert "finalizers" not in bench.get("taskqueue", "kept")["metadata"]
-    bench.kubectl("delete", "taskqueue", "orders", "kept", "--wait=true", "--timeout=20s")
+    assert row.get("taskqueue", "orders")["metadata"]["finalizers"] == ["longshore.dev/queue"]
+    assert "finalizers" not in row.get("taskqueue", "kept")["metadata"]
+    row.kubectl("delete", "taskqueue", "orders", "kept", "--wait=true", "--timeout=20s")
     depths = broker.depths(["orders", "kept"])
     assert depths["kept"] is not None
     assert depths["kept"].ready == 1
     assert depths["orders"] is None or depths["orders"].ready == 0
 
 
-def test_kopf_writes_nothing_into_our_objects(bench: Bench) -> None:
-    bench.apply(queue(), pool())
-    bench.until("workerpool", "shop", "Ready", "Progressing")
+def test_kopf_writes_nothing_into_our_objects(row: Bench) -> None:
+    row.apply(queue(), pool())
+    row.until("workerpool", "shop", "Ready", "Progressing")
     for kind, name in (("taskqueue", "orders"), ("workerpool", "shop"), ("deployment", "shop")):
-        meta = bench.get(kind, name)["metadata"]
+        meta = row.get(kind, name)["metadata"]
         assert "finalizers" not in meta
         assert not [key for key in meta.get("annotations", {}) if "kopf" in key]
-    assert "kopf" not in bench.kubectl("get", "events", "-o", "json")
+    assert "kopf" not in row.kubectl("get", "events", "-o", "json")
 
 
-def test_describe_shows_events(bench: Bench) -> None:
-    bench.apply(pool())
-    bench.until("workerpool", "shop", "Ready", "QueueMissing")
+def test_describe_shows_events(row: Bench) -> None:
+    row.apply(pool())
+    row.until("workerpool", "shop", "Ready", "QueueMissing")
     eventually(
-        lambda: "QueueMissing" in bench.kubectl("describe", "workerpool", "shop").partition("Events:")[2],
+        lambda: "QueueMissing" in row.kubectl("describe", "workerpool", "shop").partition("Events:")[2],
         "describe shows no Event",
-        bench.operator,
+        row.operator,
     )
 
 
