@@ -28,7 +28,8 @@ class LocalAddresses:
     async def resolve(self, namespace: str, broker: Mapping[str, Any] | None) -> BrokerAddress:
         """Return the address for a `spec.broker`."""
         url = self.url or self._of_manifest(namespace, broker or {})
-        return BrokerAddress(url, hashlib.sha256(url.encode()).hexdigest()[:16])
+        source = {"value": url} if url == self._embedded else None
+        return BrokerAddress(url, hashlib.sha256(url.encode()).hexdigest()[:16], source)
 
     def _of_manifest(self, namespace: str, broker: Mapping[str, Any]) -> str:
         if broker.get("url"):

@@ -48,10 +48,10 @@ class Observer:
     async def look(self, notice: str | None = None) -> Snapshot:
         """Take a sample and return the picture."""
         loop = asyncio.get_running_loop()
-        names = queue_names(self.queues)
-        self._sample = await loop.run_in_executor(self._thread, sampling.take, self._broker, names, self._clock())
+        names, pods = queue_names(self.queues), frozenset(self._workloads.uids)
+        self._sample = await loop.run_in_executor(self._thread, sampling.take, self._broker, names, pods, self._clock())
         self._throughput.note(self._sample)
-        self._workloads.see_ready(report.worker.partition(".")[0] for report in self._sample.workers)
+        self._workloads.see_ready(sampling.pod_of(report) for report in self._sample.workers)
         snapshot = self._picture(notice)
         self.peak_workers = max(self.peak_workers, sum(pool.ready for pool in snapshot.pools))
         self.peak_slots = max(self.peak_slots, sum(pool.capacity or 0 for pool in snapshot.pools))

@@ -17,7 +17,7 @@ LONGEST_DELAY_SECONDS = 30.0
 STEADY_SECONDS = 10.0
 """A process that ran this long had a good start: its crash is the first one again."""
 USAGE_ERROR = 2
-HOPELESS_CRASHES = 3
+HOPELESS_STARTS = 3
 KILL_GRACE_SECONDS = 30.0
 """How long after the drain time-out a worker that does not end is killed, as in a cluster."""
 
@@ -51,6 +51,8 @@ class LocalPod:
     restarts: int = 0
     crashes: int = 0
     """Ends in a row that nobody asked for and that came soon after the start."""
+    false_starts: int = 0
+    """Those of them before which it never took a task."""
     started_at: float | None = None
     ready_since: float | None = None
     restart_at: float | None = None
@@ -72,10 +74,10 @@ class LocalPod:
 
     @property
     def hopeless(self) -> bool:
-        """Whether another start would end the same way: a wrong usage, or crashes that never came as far as ready."""
+        """Whether another start would end the same way: a wrong usage, or starts that never came as far as ready."""
         if self.terminating or self.error is None:
             return False
-        return self.exit_code == USAGE_ERROR or self.crashes >= HOPELESS_CRASHES
+        return self.exit_code == USAGE_ERROR or self.false_starts >= HOPELESS_STARTS
 
     def step(self, now: float) -> bool:
         """Start, restart, reap or kill what is due; return whether anything changed."""
@@ -149,11 +151,13 @@ class LocalPod:
         return True
 
     def _crashed(self, process: WorkerProcess, code: int, now: float) -> None:
-        steady = self.ready_since is not None and now - (self.started_at or now) >= STEADY_SECONDS
+        was_ready = self.ready_since is not None
+        steady = was_ready and now - (self.started_at or now) >= STEADY_SECONDS
         self.crashes = 1 if steady else self.crashes + 1
+        self.false_starts = 0 if was_ready else self.false_starts + 1
         self.restarts += 1
         self.exit_code = code
-        self.error = process.last_line() or _ending(code)
+        self.error = _ending(code) if code < 0 else process.last_line() or _ending(code)
         self.restart_at = now + (LONGEST_DELAY_SECONDS if code == USAGE_ERROR else crash_delay(self.crashes))
 
     def _overdue(self, process: WorkerProcess, now: float) -> bool:

@@ -17,6 +17,8 @@ from pathlib import Path
 from longshore_operator.local import launch
 
 TAIL_BYTES = 16_384
+LOG_BYTES = 10_000_000
+"""A log that is longer when a worker starts makes room; the one before it is kept."""
 
 
 class WorkerProcess:
@@ -27,6 +29,8 @@ class WorkerProcess:
 
     def __init__(self, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
         self.log = log
+        if log.exists() and log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
         python = [sys.executable, "-m", "longshore", *arguments]
         with log.open("ab") as output:
             self._log_start = output.tell()

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from longshore.brokers.port import QueueSpec
 from longshore.brokers.registry import open_broker
-from longshore.exceptions import redact_url
+from longshore.exceptions import ImproperlyConfigured, redact_url
 from longshore_operator.engine.context import EngineOptions
 from longshore_operator.engine.engine import Engine
+from longshore_operator.engine.ports import AddressProblem, Manifest
 from longshore_operator.local.addresses import MANIFEST, LocalAddresses
 from longshore_operator.local.display import Display, choose_display
 from longshore_operator.local.documents import STDIN
@@ -65,12 +66,13 @@ async def _run_in(options: RunOptions, manifests: Manifests, state: StateFolder)
     workplace = Workplace(options.folder, _import_path(options), state.logs, store, _own_variables(addresses, state))
     resources = LocalResources(manifests.resources, state.path / "status.json", time.time)
     workloads = LocalWorkloads(workplace.starter, time.time)
-    broker = open_broker(addresses.url or state.broker_url)
+    url = await _common_address(addresses, resources)
+    broker = open_broker(url)
     try:
         observer = Observer(resources, workloads, broker, time.time)
         broker.declare([QueueSpec(queue.queue_name) for queue in observer.queues])
         display = choose_display()
-        _introduce(display, manifests, state, options)
+        _introduce(display, manifests, state, url)
         try:
             limits = Limits(options.until_idle, options.timeout)
             engine = _running_engine(resources, workloads, addresses)
@@ -105,6 +107,21 @@ def _one_broker(choice: str, state: StateFolder) -> str | None:
     return None if choice == MANIFEST else choice
 
 
+async def _common_address(addresses: LocalAddresses, resources: LocalResources) -> str:
+    """Return the broker that all queues are on: a run looks at one."""
+    found: dict[str, Manifest] = {}
+    for queue in resources.list("TaskQueue"):
+        namespace, reference = queue["metadata"]["namespace"], (queue.get("spec") or {}).get("broker")
+        try:
+            found.setdefault((await addresses.resolve(namespace, reference)).url, queue)
+        except AddressProblem as problem:
+            raise ImproperlyConfigured(f"TaskQueue {queue['metadata']['name']}: {problem.message}") from None
+    if len(found) > 1:
+        names = " and ".join(queue["metadata"]["name"] for queue in found.values())
+        raise ImproperlyConfigured(f"TaskQueues {names} are on different brokers; choose one for all with --broker URL")
+    return next(iter(found))
+
+
 def _own_variables(addresses: LocalAddresses, state: StateFolder) -> dict[str, str]:
     """What the workers get whatever their template says; following the manifests they get what those say."""
     if addresses.url is None:
@@ -118,11 +135,10 @@ def _import_path(options: RunOptions) -> tuple[Path, ...]:
     return tuple(dict.fromkeys((options.folder, *(path if path.is_dir() else path.parent for path in given))))
 
 
-def _introduce(display: Display, manifests: Manifests, state: StateFolder, options: RunOptions) -> None:
+def _introduce(display: Display, manifests: Manifests, state: StateFolder, url: str) -> None:
     for notice in manifests.notices:
         display.say(notice)
-    broker = state.broker_url if options.broker == EMBEDDED else redact_url(options.broker)
-    display.say(f"broker {broker} (set LONGSHORE_BROKER_URL to it to send tasks); logs in {state.logs}")
+    display.say(f"broker {redact_url(url)} (set LONGSHORE_BROKER_URL to it to send tasks); logs in {state.logs}")
 
 
 def _log_to(file: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from longshore.brokers.port import Broker, QueueDepth, WorkerReport
@@ -34,12 +35,18 @@ class Sample:
         return [report for report in self.workers if report.pool == pool]
 
 
-def take(broker: Broker, queues: Sequence[str], now: float) -> Sample:
-    """Look once."""
+def take(broker: Broker, queues: Sequence[str], pods: AbstractSet[str], now: float) -> Sample:
+    """Look once. Only the workers of these pods count: a killed run's are still reported for some seconds."""
     try:
-        return Sample(now, broker.depths(queues), tuple(broker.workers()))
+        workers = tuple(report for report in broker.workers() if pod_of(report) in pods)
+        return Sample(now, broker.depths(queues), workers)
     except BrokerError as error:
         return Sample(now, problem=str(error))
+
+
+def pod_of(report: WorkerReport) -> str:
+    """Return the UID of the pod that a worker runs in: its id is that and its start."""
+    return report.worker.partition(".")[0]
 
 
 class Throughput:

@@ -40,7 +40,7 @@ class Workplace:
         container = worker_container(template)
 
         def start(pod: LocalPod) -> WorkerProcess:
-            log = self.logs / f"{pod.name}.log"
+            log = self.logs / (f"{pod.name}.log" if pod.namespace == "default" else f"{pod.namespace}.{pod.name}.log")
             try:
                 env = self._environment(container, pod)
                 return WorkerProcess(worker_arguments(container), env=env, cwd=self.folder, log=log)

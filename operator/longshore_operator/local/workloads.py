@@ -50,6 +50,8 @@ class LocalWorkloads:
         self._versions = itertools.count(1)
         self.listener = listener
         self.closing = False
+        self.uids: set[str] = set()
+        """Every pod of this run, those that are gone included."""
 
     # -- the port ----------------------------------------------------------------------------------------------------
 
@@ -128,7 +130,9 @@ class LocalWorkloads:
             pod.drain(now)
         missing = max(0, deployment.replicas - len(active))
         for _ in range(missing):
-            deployment.pods.append(self._new_pod(deployment, now))
+            pod = self._new_pod(deployment, now)
+            self.uids.add(pod.uid)
+            deployment.pods.append(pod)
         return bool(old or surplus or missing)
 
     def _new_pod(self, deployment: _Deployment, now: float) -> LocalPod:

@@ -1,5 +1,6 @@
 """`longshore dev` with real processes: it does the work, drains, kills, leaves nothing running and loses nothing."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 
+from longshore.app import Longshore
 from tests.operator.local.running import MANIFESTS, TASKS, shop_in, wait_until_gone
 from tests.support.workers import run_command, wait_for
 
@@ -142,6 +144,18 @@ def test_the_environment_comes_from_the_manifests(shop):
     (shop.folder / "all.yaml").write_text(MANIFESTS + template + secret)
     shop.finish()
     assert (shop.folder / "GREETING").read_text() == "good morning"
+
+
+def test_follows_the_manifests_to_their_broker(shop):
+    elsewhere = f"sqlite:///{shop.folder / 'elsewhere.db'}"
+    secret = f"---\napiVersion: v1\nkind: Secret\nmetadata: {{name: broker}}\nstringData: {{url: '{elsewhere}'}}\n"
+    queue = MANIFESTS.replace("spec: {dead", "spec: {broker: {urlFrom: {secretKeyRef: {name: broker}}}, dead")
+    (shop.folder / "all.yaml").write_text(queue + secret)
+    with contextlib.closing(Longshore("client", broker=elsewhere, set_as_current=False)) as app:
+        app.send_task("shop_tasks.note", ("word",), queue="orders")
+    assert shop.run("--until-idle", "--broker", "manifest") == 0, shop.output
+    assert shop.words("done") == ["word"]
+    assert not (shop.state / "broker.db").exists()
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,19 @@ def test_a_worker_that_keeps_crashing_is_started_ever_more_seldom():
     assert pod.view().waiting_message == "the last words"
 
 
+def test_a_worker_that_is_killed_again_and_again_is_not_given_up():
+    script = Script()
+    pod = new_pod(script)
+    for tick in range(200):
+        pod.step(float(tick))
+        pod.see_ready(float(tick))
+        if tick % 7 == 0:
+            script.started[-1].code = -9
+            pod.step(float(tick))
+            assert not pod.hopeless
+            assert pod.error == "ended by signal 9"
+
+
 def test_a_wrong_usage_is_hopeless_at_once_and_no_restart_storm():
     script = Script()
     pod = new_pod(script)
