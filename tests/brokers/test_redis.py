@@ -132,7 +132,7 @@ def test_of_several_nobody_is_counted_and_each_is_claimed_alone(broker, consume)
 def test_a_dead_child_gives_back_at_once_and_only_what_ran_counts(broker, consume):
     broker.send([outgoing(name) for name in "abc"])
     consume(0).claim(10, 0)
-    assert broker.release_owner(Owner("w", 0), ["q"], started="b") == 3
+    assert broker.release_owner(Owner("w", 0), ["q"], started=["b"]) == 3
     consumer = consume(1)
     [poison] = consumer.claim(10, 0)
     assert (poison.message.id, poison.deliveries) == ("b", 1)
@@ -153,3 +153,28 @@ def test_what_is_no_envelope_becomes_a_claim_that_cannot_be_loaded(redis_client,
         consumer.settle(Settlement(claim, sends=(Outgoing("q.dead", claim.message),)))
     assert consumer.flush() == 0
     assert broker.peek("q.dead", 1)[0].body == b"\xff\x00 garbage"
+
+
+def test_of_a_dead_child_with_many_slots_all_that_ran_count(broker, consume):
+    broker.send([outgoing(name) for name in "abcd"])
+    consume(0).claim(10, 0)
+    assert broker.release_owner(Owner("w", 0), ["q"], started=["b", "d"]) == 4
+    consumer = consume(1)
+    seen = {}
+    while len(seen) < 4:
+        for claim in consumer.claim(10, 1.5):
+            seen[claim.message.id] = claim.deliveries
+            consumer.settle(Settlement(claim))
+    assert seen == {"a": 0, "b": 1, "c": 0, "d": 1}
+
+
+def test_what_is_abandoned_goes_back_and_what_was_noted_is_carried_out(broker, consume):
+    broker.send([outgoing(name) for name in "abc"])
+    consumer, other = consume(0), consume(1)
+    done, ended, _ = consumer.claim(10, 0)
+    consumer.settle(Settlement(done, sends=(outgoing("callback", "next"),)))
+    consumer.abandon()
+    consumer.settle(Settlement(ended))
+    assert consumer.flush() == 0
+    assert [(claim.message.id, claim.deliveries) for claim in other.claim(10, 0)] == [("c", 0)]
+    assert broker.depths(["next"])["next"].ready == 1

@@ -90,7 +90,7 @@ def test_killed_at_random_points_no_task_is_lost_and_few_are_done_twice(broker, 
         time.sleep(chance.uniform(0, 0.01))
         kill(pid)
         if chance.random() < 0.5:
-            given_back += broker.release_owner(Owner("w", slot), ["q"], started=None)
+            given_back += broker.release_owner(Owner("w", slot), ["q"], started=[])
     assert given_back > 0, "nobody was killed while it held claims"
     child(lambda: work(url, kills, effects, batch))
     eventually(lambda: broker.sweep(["q"]) >= 0 and done(effects, names), deadline=30)

@@ -44,7 +44,7 @@ def test_they_are_enough_for_a_broker(url):
     consumer.acknowledge_now(claims[2])
     assert ids(claim_some(consumer, 10)) == ["b"]
     broker.keep_claims("w", [0], ["orders"])
-    assert broker.release_owner(Owner("w", 0), ["orders"], "b") == 1
+    assert broker.release_owner(Owner("w", 0), ["orders"], ["b"]) == 1
     assert [seen.id for seen in broker.peek("orders", 5)] == ["b"]
     broker.sweep(["orders"])
     assert broker.depths(["orders"])["orders"].delayed == 2

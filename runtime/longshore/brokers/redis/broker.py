@@ -123,9 +123,10 @@ class RedisBroker:
             owners = [str(Owner(worker, slot)) for slot in slots]
             self._server.run("keep", owners, self._address.lease_seconds, list(queues), False)
 
-    def release_owner(self, owner: Owner, queues: Sequence[str], started: str | None) -> int:
-        """Give back what a dead process held."""
-        return int(self._server.run("release", str(owner), list(queues), started or False)) if queues else 0
+    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[str]) -> int:
+        """Give back what a dead process held; the tasks that it was running count as started."""
+        ids = [started] if isinstance(started, str) else list(started or ())  # a text is a sequence of letters, too
+        return int(self._server.run("release", str(owner), list(queues), ids)) if queues else 0
 
     def sweep(self, queues: Sequence[str]) -> int:
         """Take over from owners whose lease is over, and promote what is due.

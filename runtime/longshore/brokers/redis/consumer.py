@@ -103,6 +103,11 @@ class RedisConsumer:
         late, self._late = self._late, 0
         return late
 
+    def abandon(self) -> None:
+        """Forget what is held; the next call that works gives it back. What is noted stays noted."""
+        self._held.clear()
+        self._solo, self._recover = None, True
+
     def close(self) -> None:
         """Flush, give everything back, and end.
 
@@ -114,7 +119,7 @@ class RedisConsumer:
         try:
             self._settle_noted()
             self._connection.drop_stale()
-            self._request(script("release"), monotonic() + DEADLINE, self._owner, self._queues, False)
+            self._request(script("release"), monotonic() + DEADLINE, self._owner, self._queues, [])
         finally:
             self._closed = True
             self._connection.close()
@@ -125,8 +130,7 @@ class RedisConsumer:
         try:
             yield
         except BrokerError:
-            self._held.clear()
-            self._solo, self._recover = None, True
+            self.abandon()
             raise
 
     # -- claiming ----------------------------------------------------------------------------------------------------
