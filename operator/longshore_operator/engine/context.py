@@ -121,7 +121,7 @@ async def publish_invalid(context: Context, manifest: Manifest, fault: Fault) ->
 def look_again(context: Context, fault: Fault | None, *others: float | None) -> float:
     """Return when to look again, at the latest."""
     usual = context.options.resync_seconds if fault is None else context.options.faulty_seconds
-    return min(usual, *(one for one in others if one is not None))
+    return min([usual, *(one for one in others if one is not None)])
 
 
 async def tell_fault(context: Context, manifest: Manifest, fault: Fault | None) -> None:
