@@ -150,6 +150,9 @@ def redact_url(url: str) -> str:
     if host[1]:
         user, colon, _ = host[0].partition(":")
         netloc = f"{user}{':***' if colon else ''}@{host[2]}"
+    if not netloc:  # urlunsplit would take slashes from sqlite:////srv/tasks.db
+        head, question, query = url.partition("?")
+        return f"{head}{question}{_redact_query(query)}"
     return urlunsplit((parts.scheme, netloc, parts.path, _redact_query(parts.query), ""))
 
 
