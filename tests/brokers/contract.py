@@ -384,6 +384,22 @@ class BrokerContract:
         broker.close()
         broker.close()
 
+    def test_what_is_abandoned_after_an_error_goes_back_and_what_was_noted_is_done(
+        self, broker: Broker, consumer: Consumer, rival: Consumer, queue: str
+    ) -> None:
+        send(broker, queue, *"abc")
+        claims = claim_all(consumer, 3)
+        consumer.settle(Settlement(claims[0]))
+        consumer.abandon()
+        assert consumer.flush() == 0
+        again = [claim_one(rival), claim_one(rival)]
+        assert [(claim.message.id, claim.deliveries, claim.redelivered) for claim in again] == [
+            ("b", 0, True),
+            ("c", 0, True),
+        ]
+        consumer.settle(Settlement(claims[1]))
+        assert settle(rival, *again) == 0, "what was abandoned is settled by its new holder alone"
+
     # -- owners that die ---------------------------------------------------------------------------------------------
 
     def test_a_dead_process_loses_its_claims_at_once_and_only_what_it_ran_counts(
@@ -393,7 +409,7 @@ class BrokerContract:
         send(broker, queue, *"abc")
         claim_all(broker.consumer(owner, [queue]), 3)
         self.lose(broker)
-        assert other.release_owner(owner, [queue], started="b") == 3
+        assert other.release_owner(owner, [queue], started=["b"]) == 3
         again = [claim_one(rival) for _ in range(3)]
         assert {claim.message.id: claim.deliveries for claim in again} == {"a": 0, "b": 1, "c": 0}
         assert all(claim.redelivered for claim in again)
@@ -405,7 +421,7 @@ class BrokerContract:
         send(broker, queue, "a")
         claim_one(broker.consumer(owner, [queue]))
         self.lose(broker)
-        assert other.release_owner(owner, [queue], started=None) == 1
+        assert other.release_owner(owner, [queue], started=[]) == 1
         assert claim_one(rival).deliveries == 0
 
     def test_the_neighbours_of_a_dead_process_keep_theirs(
@@ -417,7 +433,7 @@ class BrokerContract:
         claim_one(dead)
         claim_one(alive)
         broker.keep_claims(worker, [1], [queue])
-        assert other.release_owner(Owner(worker, 0), [queue], started=None) == 1
+        assert other.release_owner(Owner(worker, 0), [queue], started=[]) == 1
         assert ids([claim_one(rival)]) == ["a"]
         assert nothing_comes(rival)
 
@@ -429,7 +445,7 @@ class BrokerContract:
         send(broker, queue, "a")
         frozen = broker.consumer(owner, [queue])
         claim = claim_one(frozen)
-        other.release_owner(owner, [queue], started=None)
+        other.release_owner(owner, [queue], started=[])
         mine = claim_one(rival)
         assert settle(frozen, claim, sends=[Outgoing(queue, message("retry"))]) == 1
         assert nothing_comes(rival), "what a settlement sends is refused with it"
@@ -443,7 +459,7 @@ class BrokerContract:
         send(broker, queue, "a")
         frozen = broker.consumer(owner, [queue])
         claim_one(frozen)
-        other.release_owner(owner, [queue], started=None)
+        other.release_owner(owner, [queue], started=[])
         again = claim_one(frozen)
         assert settle(frozen, again) == 0
         frozen.close()

@@ -132,6 +132,15 @@ class BrokerModel(RuleBasedStateMachine):
         self.returned(key, counted)
 
     @rule(slot=st.sampled_from(SLOTS))
+    def abandon(self, slot: int) -> None:
+        """What a worker does after an error of the broker."""
+        holder = self.holders[slot]
+        holder.consumer.abandon()
+        for key in holder.held:
+            self.returned(key, False)
+        holder.held.clear()
+
+    @rule(slot=st.sampled_from(SLOTS))
     def drain(self, slot: int) -> None:
         holder = self.holders[slot]
         holder.consumer.close()
@@ -146,10 +155,10 @@ class BrokerModel(RuleBasedStateMachine):
         """The port lets a child die with settlements unsent: here all had left, so that the model knows the state."""
         holder = self.holders[slot]
         holder.consumer.flush()
-        started = list(holder.held)[index] if index < len(holder.held) else None
+        started = list(holder.held)[index : index + 1]
         self.broker.release_owner(holder.owner, self.queues, started)
         for key in holder.held:
-            self.returned(key, key == started)
+            self.returned(key, key in started)
         self.holders[slot] = self.start(slot)
 
     @rule()

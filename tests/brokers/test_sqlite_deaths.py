@@ -220,7 +220,7 @@ def test_while_the_supervisor_lives_it_alone_says_what_had_started(url: str, bro
     peer.claim(1, 0.0)
     child.kill()
     assert nothing_comes(peer, 0.2), "the others leave it a second"
-    assert supervisor.release_owner(Owner(worker, 0), [Q], started=None) == 1
+    assert supervisor.release_owner(Owner(worker, 0), [Q], started=[]) == 1
     assert claim_one(peer).deliveries == 0
     supervisor.close()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from longshore.brokers.port import Broker, Outgoing, Owner, QueueSpec
+from longshore.brokers.port import Broker, Outgoing, Owner, QueueSpec, Settlement
 from longshore.brokers.registry import open_broker
 from longshore.brokers.sqlite.address import parse_address
 from longshore.brokers.sqlite.files import RESERVE_BYTES, check_place, filesystem
@@ -25,6 +25,7 @@ from longshore.exceptions import (
     BrokerRefused,
     BrokerUnavailable,
     ImproperlyConfigured,
+    MessageError,
 )
 
 from .children import Child, Say
@@ -243,6 +244,48 @@ def test_a_stuck_holder_of_the_gate_is_named_within_the_deadline(connect: Connec
         child.kill()
     assert time.monotonic() - started < 2.0
     send(broker, Q, "a")
+
+
+@contextlib.contextmanager
+def the_gate_held(path: Path) -> Iterator[None]:
+    with Path(f"{path}-run/gate").open("r+") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
+
+
+def test_what_could_not_be_acknowledged_in_time_is_not_started_and_not_lost(connect: Connect, path: Path) -> None:
+    """Early acknowledgment: a settlement that leaves later would lose a task that nobody ran."""
+    broker = connect(path, "?timeout=0.1")
+    send(broker, Q, "a")
+    consumer = broker.consumer(Owner(worker_name(), 0), [Q])
+    claim = claim_one(consumer)
+    with the_gate_held(path), pytest.raises(BrokerUnavailable):
+        consumer.acknowledge_now(claim)
+    consumer.abandon()
+    assert consumer.flush() == 0
+    assert ids([claim_one(consumer)]) == ["a"]
+    consumer.close()
+
+
+def test_a_settlement_is_carried_out_when_the_file_can_be_written_again(connect: Connect, path: Path) -> None:
+    broker = connect(path, "?timeout=0.1")
+    send(broker, Q, "a")
+    consumer = broker.consumer(Owner(worker_name(), 0), [Q])
+    claim = claim_one(consumer)
+    with the_gate_held(path):
+        consumer.settle(Settlement(claim, sends=(Outgoing("never named before", message("letter")),)))
+        with pytest.raises(BrokerUnavailable):
+            consumer.flush()
+    assert consumer.flush() == 0
+    depths = broker.depths([Q, "never named before"])
+    assert [depth and depth.ready for depth in depths.values()] == [None, 1]
+    consumer.close()
+
+
+def test_a_message_that_cannot_be_stored_is_told_to_its_sender(connect: Connect, path: Path) -> None:
+    broker = connect(path)
+    with pytest.raises(MessageError, match="message a has a header or property that cannot be stored"):
+        broker.send([Outgoing(Q, message("a").with_headers({"callback": object()}))])
 
 
 def test_a_foreign_program_that_locks_the_file_is_guessed_at(connect: Connect, path: Path) -> None:

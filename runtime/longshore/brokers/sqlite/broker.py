@@ -24,7 +24,7 @@ from longshore.brokers.port import (
 )
 from longshore.brokers.sqlite import ledger, owners
 from longshore.brokers.sqlite.address import parse_address
-from longshore.brokers.sqlite.codec import load_message
+from longshore.brokers.sqlite.codec import decode_message
 from longshore.brokers.sqlite.consumer import SQLiteConsumer
 from longshore.brokers.sqlite.database import Database
 from longshore.brokers.sqlite.owners import GUARDIAN, Peers
@@ -71,7 +71,7 @@ class SQLiteBroker:
     def send(self, outgoing: Sequence[Outgoing], *, deadline: float = SEND_DEADLINE_SECONDS) -> None:
         """Put the messages into their queues, all or none; they are in the file when this returns."""
         now = ledger.now_ms()
-        rows = [ledger.to_row(one, self._numbers.of(one.queue, deadline), now) for one in outgoing]
+        rows = [(self._numbers.of(one.queue, deadline), *ledger.to_row(one, now)) for one in outgoing]
         if len(rows) == 1:
             self.database.write(lambda connection: connection.execute(PUT, rows[0]), timeout=deadline, puts=True)
         elif rows:
@@ -86,7 +86,7 @@ class SQLiteBroker:
         """Return the first ready messages, in the order in which they would be claimed."""
         number = self._numbers.find([queue]).get(queue)
         select = "SELECT body FROM messages WHERE queue = ? AND owner <= 0 AND due_at = 0 ORDER BY rank, id LIMIT ?"
-        return [load_message(_blob(row[0])) for row in self.database.peek(select, (number, limit))]
+        return [decode_message(_blob(row[0])) for row in self.database.peek(select, (number, limit))]
 
     def purge(self, queue: str) -> int:
         """Drop every ready and delayed message."""
@@ -123,11 +123,11 @@ class SQLiteBroker:
         if worker not in self._guardians:
             self._guardians[worker] = owners.register(self.database, Owner(worker, GUARDIAN))
 
-    def release_owner(self, owner: Owner, queues: Sequence[str], started: str | None) -> int:  # noqa: ARG002 - the port
-        """Give back what a dead process held; the task that it was running counts."""
+    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[str]) -> int:  # noqa: ARG002
+        """Give back what a dead process held; the tasks that it was running count."""
 
         def is_started(body: bytes) -> bool:
-            return started is not None and load_message(body).id == started
+            return bool(started) and decode_message(body).id in started
 
         def work(connection: sqlite3.Connection) -> list[int]:
             select = "SELECT id FROM owners WHERE worker = ? AND slot = ?"

@@ -23,6 +23,9 @@ def dump_message(message: Message) -> bytes:
         raise MessageError(f"message {message.id} has a header or property that cannot be stored: {error}") from error
 
 
-def load_message(row: bytes) -> Message:
-    """Decode what `dump_message` made."""
-    return Message(*_decode(row))
+def decode_message(row: bytes) -> Message:
+    """Decode what `dump_message` made. What cannot be read goes to the worker as it is, for its dead letters."""
+    try:
+        return Message(*_decode(row))
+    except (msgspec.DecodeError, TypeError):
+        return Message(body=row, headers={}, properties={}, content_type="application/octet-stream")

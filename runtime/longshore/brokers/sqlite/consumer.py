@@ -5,24 +5,22 @@ One thread uses it. What it holds is written in the file under its owner's numbe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from longshore.brokers.port import Claim, Owner, Settlement
 from longshore.brokers.sqlite import ledger, owners
 from longshore.brokers.sqlite.claiming import Claimed, Claimer
-from longshore.brokers.sqlite.codec import load_message
+from longshore.brokers.sqlite.codec import decode_message
 from longshore.brokers.sqlite.database import Database
 from longshore.brokers.sqlite.idle import Idle
 from longshore.brokers.sqlite.owners import Peers
 from longshore.brokers.sqlite.queues import QueueNumbers
 from longshore.exceptions import BrokerError
-from longshore.message import Message
 
 SETTLE_SECONDS = 0.005
 SETTLE_AT_ONCE = 100
@@ -96,7 +94,11 @@ class SQLiteConsumer:
         """Settle before the start; raise `BrokerError` when the claim is another's by now: it must not be started."""
         late = self._late
         self.settle(Settlement(claim))
-        self._send_pending()
+        try:
+            self._send_pending()
+        except BrokerError:
+            self._take_back(claim)
+            raise
         if self._late > late:
             raise BrokerError(f"task {claim.message.id} was given to another worker meanwhile; it is not started here")
 
@@ -106,6 +108,14 @@ class SQLiteConsumer:
         self._send_pending()
         late, self._late = self._late, 0
         return late
+
+    def abandon(self) -> None:
+        """Give up what is held; it goes back with the next call that works."""
+        for row, claim in self._held.items():
+            self._pending.endings.append(
+                ledger.Ending(row, self._number, give_back=True, queue=self._numbered[claim.queue])
+            )
+        self._held.clear()
 
     def close(self) -> None:
         """Flush, give back what is held, and end. In a forked child nothing happens: the claims are the parent's."""
@@ -133,6 +143,7 @@ class SQLiteConsumer:
         queues = self._numbers.of_all(self._names)
         self._number = owners.register(self._database, self._owner)
         self._queues = dict(zip(queues, self._names, strict=True))
+        self._numbered = dict(zip(self._names, queues, strict=True))
         self._claimer = Claimer(queues)
         self._peers = Peers(self._database)
         self._idle = Idle(self._database, queues, self._peers.fileno(), self._wake_fd)
@@ -180,7 +191,7 @@ class SQLiteConsumer:
         self._exhausted = claimed.exhausted
         claims = []
         for queue, (row, _, deliveries, redelivered, body) in claimed.rows:
-            claim = Claim(self._queues[queue], _decode(body), row, deliveries, bool(redelivered))
+            claim = Claim(self._queues[queue], decode_message(body), row, deliveries, bool(redelivered))
             self._held[row] = claim
             claims.append(claim)
         return claims
@@ -238,9 +249,16 @@ class SQLiteConsumer:
 
     def _ending(self, settlement: Settlement) -> ledger.Ending:
         claim, now = settlement.claim, ledger.now_ms()
-        sends = tuple(ledger.to_row(send, self._numbers.of(send.queue), now) for send in settlement.sends)
-        queue = self._numbers.of(claim.queue)
+        sends = tuple((send.queue, ledger.to_row(send, now)) for send in settlement.sends)
+        queue = self._numbered[claim.queue]
         return ledger.Ending(claim.token, self._number, sends, settlement.give_back, settlement.counted, queue)
+
+    def _take_back(self, claim: Claim) -> None:
+        """It was not acknowledged, so nobody may start it: it must not be settled later either."""
+        settled = (claim.token, self._number)
+        if settled in self._pending.plain:
+            self._pending.plain.remove(settled)
+            self._held[claim.token] = claim
 
     def _send_pending(self) -> None:
         if self._pending:
@@ -252,13 +270,6 @@ class SQLiteConsumer:
         if self._pending:
             self._pending = Pending()
         self._late += settled.late
-        if settled.queues:
-            self._database.ring(settled.queues)
-
-
-def _decode(body: bytes) -> Message:
-    """A row that cannot be read goes to the worker as it is, which makes a dead letter of it."""
-    try:
-        return load_message(body)
-    except (msgspec.DecodeError, TypeError):
-        return Message(body=body, headers={}, properties={}, content_type="application/octet-stream")
+        if settled.queues or settled.names:
+            with contextlib.suppress(BrokerError):
+                self._database.ring({*settled.queues, *self._numbers.find(list(settled.names)).values()})

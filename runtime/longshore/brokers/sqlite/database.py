@@ -16,20 +16,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from longshore.brokers.sqlite import schema
 from longshore.brokers.sqlite.address import Address
 from longshore.brokers.sqlite.bells import Ringer
 from longshore.brokers.sqlite.errors import explain, explain_os, full
 from longshore.brokers.sqlite.files import RESERVE_BYTES, Reserve, check_place, run_folder
 from longshore.brokers.sqlite.gate import Gate
+from longshore.brokers.sqlite.layout import PAGE_BYTES, prepare
 from longshore.brokers.sqlite.liveness import LifeFile, open_life_file
-from longshore.exceptions import BrokerFull, BrokerRefused, BrokerUnavailable
+from longshore.exceptions import BrokerFull, BrokerUnavailable
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
-PAGE_BYTES = 4096
-CHECKPOINT_PAGES = 1000
 WAL_LIMIT_BYTES = 64 << 20
 _RESERVE_CHECK_SECONDS = 0.02
 _FORK_PATIENCE_SECONDS = 1.0
@@ -168,8 +166,7 @@ class Database:
         if now - self._reserve_checked > _RESERVE_CHECK_SECONDS:
             self._check_identity()
             if not self._reserve.ensure():
-                with contextlib.suppress(BrokerFull):
-                    self._truncate_log()
+                self._truncate_log()
                 if not self._reserve.ensure() and not self._has_free_pages():
                     raise full(self.path)
             self._reserve_checked = now
@@ -283,31 +280,6 @@ class _Locked:
 
     def __exit__(self, *_: object) -> None:
         self._database._lock.release()  # noqa: SLF001
-
-
-def prepare(connection: sqlite3.Connection, path: str, durability: str) -> None:
-    """Set the connection up; make the tables in a new file; refuse a file that is somebody else's."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application != schema.APPLICATION_ID:
-        _create(connection, path)
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > schema.VERSION:
-        raise BrokerRefused(f"{path} was made by a newer Longshore (its schema is {version}); upgrade this one")
-    connection.execute(f"PRAGMA synchronous = {durability}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-
-
-def _create(connection: sqlite3.Connection, path: str) -> None:
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise BrokerRefused(f"{path} is another program's database; name a file of its own, {path}.tasks for instance")
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
-        raise BrokerRefused(
-            f"the file system of {path} cannot share memory (no WAL mode); put the file on a local disk"
-        )
-    connection.executescript(f"BEGIN IMMEDIATE; {schema.TABLES} PRAGMA application_id = {schema.APPLICATION_ID}; "
-                             f"PRAGMA user_version = {schema.VERSION}; COMMIT")  # fmt: skip
 
 
 _INHERITED: list[sqlite3.Connection] = []

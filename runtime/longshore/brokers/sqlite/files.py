@@ -71,9 +71,12 @@ class Reserve:
         self._path = path
 
     def ensure(self) -> bool:
-        """Make the file if it is missing; return whether it is there."""
+        """Make the file if it is missing and as much room would still be left; return whether it is there."""
         if self._path.exists():
             return True
+        disk = os.statvfs(self._path.parent)
+        if disk.f_bavail * disk.f_frsize < 2 * RESERVE_BYTES:
+            return False
         try:
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except FileExistsError:

@@ -19,8 +19,8 @@ from longshore.brokers.sqlite.codec import dump_message
 
 PROMOTE_AT_ONCE = 1000
 
-Row = tuple[int, int, int, int, bytes]
-"""Of a message to put: queue, rank, due_at, ready_at, body."""
+Row = tuple[int, int, int, bytes]
+"""Of a message to put, after its queue: rank, due_at, ready_at, body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Ending:
 
     id: int
     owner: int
-    sends: tuple[Row, ...] = ()
+    sends: tuple[tuple[str, Row], ...] = ()
     give_back: bool = False
     counted: bool = False
     queue: int = 0
@@ -37,10 +37,11 @@ class Ending:
 
 @dataclass(slots=True)
 class Settled:
-    """What settling did: settlements that came too late, and queues that have something new."""
+    """What settling did: settlements that came too late, and queues that have something new, by number or by name."""
 
     late: int = 0
     queues: set[int] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
 
 
 def now_ms() -> int:
@@ -48,13 +49,13 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def to_row(outgoing: Outgoing, queue: int, now: int) -> Row:
-    """Return a message as a row; a due time rounds up, so that nothing fires early."""
+def to_row(outgoing: Outgoing, now: int) -> Row:
+    """Return a message as a row, but for its queue; a due time rounds up, so that nothing fires early."""
     message = outgoing.message
     body = dump_message(message)
     if outgoing.due_at is None or (due := math.ceil(outgoing.due_at * 1000)) <= now:
-        return (queue, -message.priority, 0, now, body)
-    return (queue, -message.priority, due, 0, body)
+        return (-message.priority, 0, now, body)
+    return (-message.priority, due, 0, body)
 
 
 def settle(connection: sqlite3.Connection, plain: Sequence[tuple[int, int]], endings: Sequence[Ending]) -> Settled:
@@ -67,7 +68,7 @@ def settle(connection: sqlite3.Connection, plain: Sequence[tuple[int, int]], end
             settled.late += 1
         elif ending.give_back:
             settled.queues.add(ending.queue)
-        settled.queues.update(row[0] for row in ending.sends)
+        settled.names.update(queue for queue, _ in ending.sends)
     return settled
 
 
@@ -78,7 +79,8 @@ def _end(connection: sqlite3.Connection, ending: Ending) -> bool:
     else:
         ours = connection.execute(schema.SETTLE, (ending.id, ending.owner)).rowcount == 1
     if ours and ending.sends:
-        connection.executemany(schema.PUT, ending.sends)
+        connection.executemany(schema.NAME_QUEUE, [(queue,) for queue, _ in ending.sends])
+        connection.executemany(schema.PUT_BY_NAME, [(queue, *row) for queue, row in ending.sends])
     return ours
 
 

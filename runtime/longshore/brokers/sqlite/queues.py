@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from longshore.brokers.sqlite.database import Database
+from longshore.brokers.sqlite.schema import NAME_QUEUE
 
 
 class QueueNumbers:
@@ -41,7 +42,7 @@ class QueueNumbers:
 
 
 def _number(connection: sqlite3.Connection, names: Sequence[str], declare: bool) -> dict[str, int]:
-    connection.executemany("INSERT OR IGNORE INTO queues(name) VALUES (?)", [(name,) for name in names])
+    connection.executemany(NAME_QUEUE, [(name,) for name in names])
     if declare:
         connection.executemany("UPDATE queues SET declared = 1 WHERE name = ?", [(name,) for name in names])
     select = "SELECT id FROM queues WHERE name = ?"

@@ -51,6 +51,11 @@ CREATE INDEX marks_expiry ON marks(expires_at);
 
 PUT = "INSERT INTO messages(queue, rank, due_at, ready_at, body) VALUES (?, ?, ?, ?, ?)"
 
+NAME_QUEUE = "INSERT OR IGNORE INTO queues(name) VALUES (?)"
+PUT_BY_NAME = """
+INSERT INTO messages(queue, rank, due_at, ready_at, body) VALUES ((SELECT id FROM queues WHERE name = ?), ?, ?, ?, ?)
+"""
+
 CLAIM = """
 UPDATE messages SET owner = (SELECT id FROM owners WHERE id = ?), solo = ?
 WHERE id IN (SELECT id FROM messages WHERE queue = ? AND owner = 0 AND due_at = 0 ORDER BY rank, id LIMIT ?)
