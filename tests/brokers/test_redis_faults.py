@@ -235,7 +235,7 @@ def test_forgotten_scripts_are_loaded_again(redis_url, redis_client, connect):
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_restarted_server_loses_nothing_and_its_consumer_goes_on(new_redis, connect, how):
-    """What was settled is settled once the server is back; what was held when the error came out comes again."""
+    """What was settled is settled once the server is back; what was held and abandoned after the error comes again."""
     server = new_redis("--appendonly", "yes", "--appendfsync", "always")
     broker = connect(server.url("lease_seconds=3"))
     broker.declare([QueueSpec("q")])
@@ -246,6 +246,7 @@ def test_a_restarted_server_loses_nothing_and_its_consumer_goes_on(new_redis, co
     getattr(server, how)()
     with pytest.raises(BrokerUnavailable):
         consumer.flush()
+    consumer.abandon()
     with pytest.raises(BrokerError):
         broker.send([Outgoing("q", message("d"))], deadline=0.2)
     server.start()

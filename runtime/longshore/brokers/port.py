@@ -139,8 +139,9 @@ class WorkerReport:
 class Consumer(Protocol):
     """Claims and settles for one owner. Used by one thread.
 
-    After a `BrokerError` from any call what was claimed and not yet handed to `settle` is void: it goes to somebody
-    again, uncounted. What was handed to `settle` is carried out when the broker is back, if the broker still can.
+    After a `BrokerError` the caller either goes on with what it holds (a settlement of a claim that was lost with its
+    connection is refused) or gives it up with `abandon`. What was handed to `settle` is carried out when the broker is
+    back, if the broker still can.
     """
 
     def claim(self, limit: int, wait: float) -> list[Claim]:
@@ -160,6 +161,12 @@ class Consumer(Protocol):
 
     def flush(self) -> int:
         """Carry out what is noted, at once; return how many came too late (the claim was not ours any more)."""
+
+    def abandon(self) -> None:
+        """Give up what is held, after an error: it goes back, uncounted, with the next call that works.
+
+        What was noted stays noted. Sends nothing itself and never raises.
+        """
 
     def close(self) -> None:
         """Flush, give back what is held (uncounted), and end."""
@@ -189,9 +196,9 @@ class Broker(Protocol):
     def keep_claims(self, worker: str, slots: Sequence[int], queues: Sequence[str]) -> None:
         """Prolong the claims of these live processes of a worker; called by its supervisor every 2 seconds."""
 
-    def release_owner(self, owner: Owner, queues: Sequence[str], started: str | None) -> int:
-        """Give back at once what a dead process held. `started` is the id of the task that it was running: that one
-        counts as a started execution, the others do not. Return how many went back.
+    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[str]) -> int:
+        """Give back at once what a dead process held. `started` are the ids of the tasks that it was running: those
+        count as started executions, the others do not. Return how many went back.
         """
 
     def sweep(self, queues: Sequence[str]) -> int:

@@ -37,7 +37,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._owners: list[Owner] = []
-        self._orphans: list[tuple[Owner, str | None]] = []
+        self._orphans: list[tuple[Owner, Sequence[str]]] = []
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._started_at = time.time()
@@ -60,7 +60,7 @@ class Keeper:
         """Say which processes live now."""
         self._owners = list(owners)
 
-    def orphan(self, owner: Owner, started: str | None) -> None:
+    def orphan(self, owner: Owner, started: Sequence[str]) -> None:
         """Give back, at once and until it succeeds, what a dead process held."""
         self._orphans.append((owner, started))
         self._news.set()

@@ -211,7 +211,7 @@ class Supervisor:
             how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
             logger.warning("process %d died by %s while %s; its claims go back", child.pid, how,
                            f"running {slot.task_id}" if slot.task_id else "idle")  # fmt: skip
-            self._keeper.orphan(child.owner, slot.task_id)
+            self._keeper.orphan(child.owner, [slot.task_id] if slot.task_id else [])
         self._board.clear_run(child.index)
         child.quick_deaths = child.quick_deaths + 1 if time.monotonic() - child.started_at < QUICK_DEATH_SECONDS else 0
         delay = min(MAX_RESTART_DELAY_SECONDS, reconnect_delay(child.quick_deaths)) if child.quick_deaths else 0.0

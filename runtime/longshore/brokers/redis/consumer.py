@@ -2,15 +2,13 @@
 
 Holds two kinds of memory: which tokens it holds, and which settlements it has noted. After a broken connection both are
 told to the server again: settlements are fenced by their token, so that a second time does nothing, and claims whose
-answer was lost go back. When the caller had to be told (any `BrokerError`), what it held is void: it goes back with the
-next call that works; what was noted stays noted. Knows nothing of tasks.
+answer was lost go back. What was noted stays noted until it is carried out. Knows nothing of tasks.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -66,10 +64,9 @@ class RedisConsumer:
     def claim(self, limit: int, wait: float) -> list[Claim]:
         """Settle what is noted and claim; wait for the first message if there is none."""
         ends = monotonic() + wait
-        with self._voiding():
-            claims = self._claim(limit)
-            if not claims and wait > 0 and limit > 0:
-                claims = self._wait(limit, ends)
+        claims = self._claim(limit)
+        if not claims and wait > 0 and limit > 0:
+            claims = self._wait(limit, ends)
         if claims:
             self._poll = _SHORTEST_POLL
         return claims
@@ -88,18 +85,14 @@ class RedisConsumer:
 
     def acknowledge_now(self, claim: Claim) -> None:
         """Settle at once; raise `BrokerError` when the claim is not surely ours any more: it must not start twice."""
-        with self._voiding():
-            self._settle_noted()
-            self.settle(Settlement(claim))
-            if self._settle_noted():
-                raise BrokerError(
-                    f"the claim of a message of queue {claim.queue!r} was lost before it was acknowledged"
-                )
+        self._settle_noted()
+        self.settle(Settlement(claim))
+        if self._settle_noted():
+            raise BrokerError(f"the claim of a message of queue {claim.queue!r} was lost before it was acknowledged")
 
     def flush(self) -> int:
         """Carry out what is noted; return how many settlements came too late since the last time."""
-        with self._voiding():
-            self._settle_noted()
+        self._settle_noted()
         late, self._late = self._late, 0
         return late
 
@@ -123,15 +116,6 @@ class RedisConsumer:
         finally:
             self._closed = True
             self._connection.close()
-
-    @contextmanager
-    def _voiding(self) -> Iterator[None]:
-        """Whoever is told of an error has lost what it held."""
-        try:
-            yield
-        except BrokerError:
-            self.abandon()
-            raise
 
     # -- claiming ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,111 @@
+"""What has ended and is not settled yet: results are stored, then messages sent, then claims removed, in this order.
+
+A death between two of these steps makes a duplicate, never a loss.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from longshore.app import Longshore
+from longshore.brokers.port import Claim, Consumer, Outgoing, Settlement
+from longshore.core.backoff import reconnect_delay
+from longshore.core.protocol import TaskCall
+from longshore.core.readahead import HORIZON_SECONDS, LIMIT
+from longshore.core.settle import State, Verdict
+from longshore.exceptions import BackendError
+from longshore.results.port import ResultMeta
+from longshore.worker.plan import Plans
+
+logger = logging.getLogger("longshore.worker")
+
+
+class Ending(NamedTuple):
+    """One message's end. `call` is `None` for what was no task; `acknowledged` when the claim is gone already."""
+
+    claim: Claim
+    call: TaskCall | None
+    verdict: Verdict
+    acknowledged: bool
+
+
+class Endings:
+    """The endings of one process. `pause` sleeps, and returns whether to give up because the worker drains."""
+
+    def __init__(self, app: Longshore, plans: Plans, pause: Callable[[float], bool]) -> None:
+        self._app = app
+        self._plans = plans
+        self._pause = pause
+        self._waiting: list[Ending] = []
+        self._oldest = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, ending: Ending) -> None:
+        """Note an ending; it leaves with the next `hand_over`."""
+        if not self._waiting:
+            self._oldest = time.monotonic()
+        self._waiting.append(ending)
+
+    def are_due(self) -> bool:
+        """Whether they must leave now: within 10 ms, or 100 of them."""
+        waiting = len(self._waiting)
+        return waiting >= LIMIT or (waiting > 0 and time.monotonic() - self._oldest > HORIZON_SECONDS)
+
+    def hand_over(self, consumer: Consumer) -> None:
+        """Store the results, then note the settlements; they leave with the consumer's next claim or flush.
+
+        What an early-acked task sends (its retry, its dead letter) nobody else has: it stays here until it is sent.
+        """
+        if not self._waiting:
+            return
+        self._store_results()
+        early = [ending for ending in self._waiting if ending.acknowledged and ending.verdict.sends]
+        late = [ending for ending in self._waiting if not ending.acknowledged]
+        self._waiting = early
+        for claim, _, verdict, _ in late:
+            consumer.settle(Settlement(claim, _outgoing(verdict), give_back=verdict.give_back, counted=verdict.counted))
+        while self._waiting:
+            self._app.broker.send(_outgoing(self._waiting[0].verdict))
+            self._waiting.pop(0)
+
+    def _store_results(self) -> None:
+        """Hold the claims while the backend is down: a settlement without its result would lose the result."""
+        metas = [
+            meta_of(call, verdict.state)
+            for _, call, verdict, _ in self._waiting
+            if call and verdict.state and self._plans.keeps_result_of(call)
+        ]
+        failures = 0
+        while metas:
+            try:
+                self._app.backend.store(metas, expires=self._app.conf.result_expires)
+                return
+            except BackendError as error:
+                failures += 1
+                if failures == 1:
+                    logger.warning("results cannot be stored: %s; holding %d tasks until they can", error, len(metas))
+                if self._pause(reconnect_delay(failures)):
+                    raise
+
+
+def _outgoing(verdict: Verdict) -> tuple[Outgoing, ...]:
+    return tuple(Outgoing(send.queue, send.message, send.due_at) for send in verdict.sends)
+
+
+def meta_of(call: TaskCall, state: State) -> ResultMeta:
+    """Return a state as it is stored."""
+    return ResultMeta(
+        task_id=call.id,
+        status=state.status,
+        result=state.result,
+        traceback=state.traceback,
+        date_done=datetime.now(UTC).isoformat(),
+        group_id=call.group,
+        parent_id=call.parent_id,
+    )

@@ -1,0 +1,59 @@
+"""What holds for every run of one task in one process: decided once, since settings are slow to ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from longshore.app import Longshore
+from longshore.core.protocol import TaskCall
+from longshore.policy import AckPolicy
+from longshore.task import Task
+from longshore.worker.options import WorkerOptions
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """One task's policies in this worker."""
+
+    task: Task
+    ack: AckPolicy
+    tracked: bool
+    """Whether the state STARTED is stored."""
+    has_backend: bool
+    ignored: bool
+
+    def keeps_result_of(self, call: TaskCall) -> bool:
+        """Whether this call's result is stored: its own word wins over the task's, and that over the app's."""
+        return self.has_backend and not (self.ignored if call.ignore_result is None else call.ignore_result)
+
+
+class Plans:
+    """The plans of a process, made when they are first needed."""
+
+    def __init__(self, app: Longshore, options: WorkerOptions) -> None:
+        self._app = app
+        self._options = options
+        self._plans: dict[str, TaskPlan] = {}
+
+    def of(self, name: str) -> TaskPlan:
+        """Return the plan of a registered task."""
+        plan = self._plans.get(name)
+        if plan is None:
+            plan = self._plans[name] = self._make(self._app.tasks[name])
+        return plan
+
+    def keeps_result_of(self, call: TaskCall) -> bool:
+        """Whether a call's result is stored; of an unknown task it is, where there is a place."""
+        if call.name in self._app.tasks:
+            return self.of(call.name).keeps_result_of(call)
+        return self._app.has_backend
+
+    def _make(self, task: Task) -> TaskPlan:
+        conf = self._app.conf
+        return TaskPlan(
+            task=task,
+            ack=task.ack_policy(late_by_default=self._options.late_by_default),
+            tracked=conf.task_track_started if task.track_started is None else task.track_started,
+            has_backend=self._app.has_backend,
+            ignored=conf.task_ignore_result if task.ignore_result is None else task.ignore_result,
+        )
