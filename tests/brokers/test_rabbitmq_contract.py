@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from threading import Event, Thread
 
 import pytest
 
@@ -20,9 +21,12 @@ from .contract import (
     Connect,
     claim_all,
     claim_one,
+    eventually,
+    give_back,
     ids,
     message,
     nothing_comes,
+    report_of,
     send,
     settle,
     worker_name,
@@ -47,7 +51,7 @@ class RabbitMQContract(BrokerContract):
     def lose(self, broker: Broker) -> None:
         """Close the consumers' sockets without a word, as the kernel does for a process that is killed."""
         assert isinstance(broker, RabbitMQBroker)
-        for consumer in list(broker.consumers):
+        for consumer in list(broker._parts.consumers):
             if consumer._intake is not None:
                 consumer._intake.connection.close_socket()
 
@@ -57,7 +61,7 @@ class RabbitMQContract(BrokerContract):
         owner = Owner(worker_name(), 3)
         send(broker, queue, *"abc")
         claim_all(broker.consumer(owner, [queue]), 3)
-        other.release_owner(owner, [queue], started="b")
+        other.release_owner(owner, [queue], started=["b"])
         self.lose(broker)
         again = [claim_one(rival) for _ in range(3)]
         assert {claim.message.id: claim.deliveries for claim in again} == {"a": 0, "b": 1, "c": 0}
@@ -70,7 +74,7 @@ class RabbitMQContract(BrokerContract):
         send(broker, queue, "a")
         claim_one(broker.consumer(owner, [queue]))
         self.lose(broker)
-        other.release_owner(owner, [queue], started=None)
+        other.release_owner(owner, [queue], started=[])
         assert claim_one(rival).deliveries == 0
 
     def test_the_neighbours_of_a_dead_process_keep_theirs(
@@ -120,6 +124,26 @@ class RabbitMQContract(BrokerContract):
         assert settle(frozen, again) == 0
         frozen.close()
 
+    def test_workers_report_through_the_broker_until_they_say_farewell(self, broker: Broker, other: Broker) -> None:
+        """Reports are not kept: who listens hears the next ones, which come every two seconds."""
+        worker = worker_name()
+        ends = Event()
+
+        def report() -> None:
+            busy = 0
+            while not ends.wait(0.05):
+                broker.report(report_of(worker, busy=(busy := busy + 1)))
+
+        supervisor = Thread(target=report)
+        supervisor.start()
+        [first] = [seen for seen in other.workers() if seen.worker == worker]
+        assert (first.pool, first.queues, first.tasks) == ("shop/orders", ("orders",), ("shop.tasks.ship",))
+        eventually(lambda: [seen.busy > first.busy for seen in other.workers() if seen.worker == worker] == [True])
+        ends.set()
+        supervisor.join()
+        broker.forget_worker(worker)
+        eventually(lambda: worker not in [seen.worker for seen in other.workers()])
+
 
 class TestClassicQueues(RabbitMQContract):
     pass
@@ -137,3 +161,16 @@ class TestQuorumQueues(RabbitMQContract):
     ) -> None:
         pytest.skip("quorum queues have no priorities like those of classic queues")
 
+    def test_given_back_it_is_first_again(self, broker: Broker, consumer: Consumer, queue: str) -> None:
+        """RabbitMQ 3.10 puts what returns to a quorum queue behind what is there: it comes again, not first."""
+        send(broker, queue, "a", "b")
+        give_back(consumer, claim_one(consumer))
+        assert sorted(map(str, ids([claim_one(consumer), claim_one(consumer)]))) == ["a", "b"]
+
+    def test_several_given_back_keep_their_order(
+        self, broker: Broker, consumer: Consumer, rival: Consumer, queue: str
+    ) -> None:
+        send(broker, queue, *"abcd")
+        give_back(consumer, *claim_all(consumer, 3))
+        again = [str(task_id) for task_id in ids(claim_all(rival, 4))]
+        assert [task_id for task_id in again if task_id != "d"] == list("abc")

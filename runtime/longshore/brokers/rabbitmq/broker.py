@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from weakref import WeakSet
+from itertools import product
 
 from longshore.brokers.port import (
     SEND_DEADLINE_SECONDS,
@@ -55,6 +55,13 @@ class _Parts:
         self.reports = Reports(self.link)
         self.gauge = Gauge()
         self.declared: set[str] = set()
+        self.consumers: set[RabbitMQConsumer] = set()
+
+    def abandon(self) -> None:
+        """Let go of what belongs to the parent process."""
+        self.link.abandon()
+        for consumer in self.consumers:
+            consumer.leave_to_parent()
 
 
 class RabbitMQBroker:
@@ -65,7 +72,6 @@ class RabbitMQBroker:
         self.capabilities = CAPABILITIES
         self._address = parse_address(url)
         self._kept = _Parts(self._address)
-        self.consumers: WeakSet[RabbitMQConsumer] = WeakSet()
 
     def __repr__(self) -> str:
         return f"RabbitMQBroker({redact_url(self.url)!r})"
@@ -73,7 +79,7 @@ class RabbitMQBroker:
     @property
     def _parts(self) -> _Parts:
         if self._kept.pid != os.getpid():
-            self._kept.link.abandon()
+            self._kept.abandon()
             self._kept = _Parts(self._address)
         return self._kept
 
@@ -94,19 +100,24 @@ class RabbitMQBroker:
 
     def consumer(self, owner: Owner, queues: Sequence[str], *, wake_fd: int | None = None) -> RabbitMQConsumer:
         """Claim as `owner`, over a connection of its own."""
+        parts = self._parts
         consumer = RabbitMQConsumer(
-            self._address, owner, queues, wake_fd=wake_fd, send=self._send_settled, starts=self._parts.starts
+            self._address, owner, queues, wake_fd=wake_fd, send=self._send_settled, starts=parts.starts
         )
-        self.consumers.add(consumer)
+        parts.consumers.add(consumer)
+        consumer.closed = partial(parts.consumers.discard, consumer)
         return consumer
 
     def keep_claims(self, worker: str, slots: Sequence[int], queues: Sequence[str]) -> None:
         """Do nothing: claims live with their connection, which its own process keeps alive."""
 
-    def release_owner(self, owner: Owner, queues: Sequence[str], started: str | None) -> int:  # noqa: ARG002
-        """Note the start of what the dead process ran; the broker gave its claims back when the socket closed."""
-        if started is not None:
-            self._parts.starts.note_first(notes_queue_of(started))
+    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[str]) -> int:  # noqa: ARG002
+        """Note the start of what the dead process ran; the broker gave its claims back when the socket closed.
+
+        The task may have come from any of the queues; a note under the others' names expires unread.
+        """
+        for queue, task_id in product(queues, started):
+            self._parts.starts.note_first(notes_queue_of(queue, task_id))
         return 0
 
     def sweep(self, queues: Sequence[str]) -> int:  # noqa: ARG002
@@ -139,8 +150,11 @@ class RabbitMQBroker:
         self._parts.link.call(partial(rabbit_queues.delete, queue))
 
     def close(self) -> None:
-        """Close the link of this process."""
-        self._parts.link.close()
+        """Close the consumers and the link of this process."""
+        parts = self._parts
+        for consumer in list(parts.consumers):
+            consumer.close()
+        parts.link.close()
 
     def _send_settled(self, outgoing: Sequence[Outgoing]) -> None:
         """A retry or a dead letter must find a place: its queue is made if nobody has."""

@@ -13,21 +13,24 @@ import select
 import struct
 import time
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 from longshore.brokers.port import Claim, Outgoing, Owner, Settlement
 from longshore.brokers.rabbitmq.address import Address
 from longshore.brokers.rabbitmq.connection import Connection
-from longshore.brokers.rabbitmq.errors import NOT_FOUND, NOT_IMPLEMENTED, ChannelClosed, ConnectionLost
-from longshore.brokers.rabbitmq.heartbeats import HEARTBEATS
+from longshore.brokers.rabbitmq.errors import NOT_FOUND, ChannelClosed, ConnectionLost
 from longshore.brokers.rabbitmq.intake import Arrived, Intake, open_intake
 from longshore.brokers.rabbitmq.letters import opened
 from longshore.brokers.rabbitmq.starts import Starts, notes_queue
+from longshore.brokers.rabbitmq.tender import TENDER
 from longshore.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, MessageError, QueueNotFound
 from longshore.message import DELIVERIES_HEADER, Message
 
 CALL_SECONDS = 5.0
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 FIRST_SECONDS, BURST_SECONDS = 0.005, 0.002
+REST_SECONDS = 0.2
+"""A worker that has not asked for so long is busy with a task that turned out long: what it was sent goes back."""
 RENEW_AT = 10
 """A quorum queue drops a message that was given out too often (20 times by default since RabbitMQ 4), started or not:
 after this many it is published anew."""
@@ -69,30 +72,27 @@ class RabbitMQConsumer:
         self._starts = starts
         self._generation = 0
         self._intake: Intake | None = None
-        self._pull = False
         self._failures = 0
         self._retry_at = 0.0
         self._outstanding: dict[int, Held] = {}
         self._noted: list[Settlement] = []
+        self._given_up: list[Held] = []
         self._late = 0
+        self._lock = Lock()
+        self.closed: Callable[[], object] = bool
+        self._left_at = self._beaten_at = time.monotonic()
 
     # -- the port ----------------------------------------------------------------------------------------------------
 
     def claim(self, limit: int, wait: float) -> list[Claim]:
         """Flush, then claim up to `limit`; a redelivered message is returned alone."""
         deadline = time.monotonic() + wait
-        self._carry_out()
-        while True:
+        with self._lock:
+            self._carry_out()
             try:
-                intake = self._connected(deadline)
-                if intake is None:
-                    return []
-                return self._claim(intake, limit, deadline)
-            except ConnectionLost as error:
-                pulled = self._pull
-                self._lose(error)
-                if time.monotonic() >= deadline and self._pull == pulled:
-                    raise
+                return self._claim_by(deadline, limit)
+            finally:
+                self._left_at = time.monotonic()
 
     def settle(self, settlement: Settlement) -> None:
         """Note a settlement."""
@@ -100,7 +100,53 @@ class RabbitMQConsumer:
 
     def acknowledge_now(self, claim: Claim) -> None:
         """Acknowledge, and return when the broker has done it."""
-        held: Held = claim.token
+        with self._lock:
+            self._acknowledge_now(claim.token)
+
+    def flush(self) -> int:
+        """Carry out what is noted."""
+        with self._lock:
+            self._carry_out()
+            late, self._late = self._late, 0
+            return late
+
+    def close(self) -> None:
+        """Flush, give back what is held, and end the connection; a broker that is gone has the messages anyway."""
+        with self._lock:
+            self._close()
+        self.closed()
+
+    def abandon(self) -> None:
+        """Give up what is held and not noted; it goes back with the next call that works."""
+        noted = {id(each.claim.token) for each in self._noted}
+        for held in list(self._outstanding.values()):
+            if id(held) not in noted:
+                self._release(held)
+                self._given_up.append(held)
+
+    def leave_to_parent(self) -> None:
+        """Close our copy of a socket that belongs to the parent process, without a word to the broker."""
+        if self._intake is not None:
+            self._intake.connection.close_socket()
+
+    def tend(self) -> None:
+        """Keep the connection alive; give back what was pushed and has not been asked for. Another thread's call."""
+        intake, now = self._intake, time.monotonic()
+        if intake is None:
+            return
+        heartbeat = intake.connection.heartbeat
+        if heartbeat and now - self._beaten_at >= heartbeat / 2:
+            self._beaten_at = now
+            intake.connection.beat()
+        if now - self._left_at > REST_SECONDS and not intake.at_rest and self._lock.acquire(blocking=False):
+            try:
+                intake.rest(now + CALL_SECONDS)
+            except (ConnectionLost, ChannelClosed):
+                intake.connection.close_socket()
+            finally:
+                self._lock.release()
+
+    def _acknowledge_now(self, held: Held) -> None:
         intake = self._intake
         if intake is None or not self._valid(held):
             raise BrokerUnavailable("the claim was lost with its connection; the message goes to another worker")
@@ -111,21 +157,14 @@ class RabbitMQConsumer:
             intake.channel.write(intake.acks(), deadline)
             intake.barrier(deadline)
         except (ConnectionLost, ChannelClosed) as error:
-            self._lose(error)
+            self._lose()
             raise BrokerUnavailable(f"the claim was lost with its connection: {error}") from None
         self._forget_notes([held])
 
-    def flush(self) -> int:
-        """Carry out what is noted."""
-        self._carry_out()
-        late, self._late = self._late, 0
-        return late
-
-    def close(self) -> None:
-        """Flush, give back what is held, and end the connection; a broker that is gone has the messages anyway."""
+    def _close(self) -> None:
         try:
             self._carry_out()
-            for held in self._outstanding.values():
+            for held in list(self._outstanding.values()):
                 if held.notes is not None:
                     self._starts.withdraw(held.notes)
         except BrokerError as error:
@@ -134,7 +173,7 @@ class RabbitMQConsumer:
         self._outstanding.clear()
         if intake is None:
             return
-        HEARTBEATS.remove(intake.connection)
+        TENDER.remove(self)
         deadline = time.monotonic() + 2
         try:
             intake.connection.close_channel(intake.channel, deadline)
@@ -143,6 +182,16 @@ class RabbitMQConsumer:
         intake.connection.close(deadline)
 
     # -- claiming ----------------------------------------------------------------------------------------------------
+
+    def _claim_by(self, deadline: float, limit: int) -> list[Claim]:
+        while True:
+            try:
+                intake = self._connected(deadline)
+                return [] if intake is None else self._claim(intake, limit, deadline)
+            except ConnectionLost:
+                self._lose()
+                if time.monotonic() >= deadline:
+                    raise
 
     def _claim(self, intake: Intake, limit: int, deadline: float) -> list[Claim]:
         call_deadline = max(deadline, time.monotonic() + CALL_SECONDS)
@@ -216,7 +265,7 @@ class RabbitMQConsumer:
         if given_out >= RENEW_AT:
             self._renew(intake, arrived, message)
             return None
-        queue = notes_queue(message)
+        queue = notes_queue(arrived.queue, message)
         try:
             before = self._starts.note(queue)
         except ChannelClosed as error:
@@ -248,9 +297,10 @@ class RabbitMQConsumer:
         self._late += len(self._noted) - len(live)
         self._noted = live
         intake = self._intake
-        if not live or intake is None:
+        if intake is None or not (live or self._given_up):
             return
         try:
+            self._return_given_up(intake)
             sends = [outgoing for each in live for outgoing in each.sends]
             if sends:
                 self._fence(intake)
@@ -258,12 +308,24 @@ class RabbitMQConsumer:
             self._count_give_backs(live)
             self._noted = []
             self._acknowledge(intake, live)
-        except ConnectionLost as error:
+        except ConnectionLost:
             if intake.connection.lost is None:
                 raise
             self._late += len(live)
             self._noted = []
-            self._lose(error)
+            self._lose()
+
+    def _return_given_up(self, intake: Intake) -> None:
+        """In the order in which it came: a quorum queue puts what returns at its end."""
+        if self._given_up:
+            intake.rest(time.monotonic() + CALL_SECONDS)
+        while self._given_up:
+            held = self._given_up[0]
+            if held.notes is not None:
+                self._starts.withdraw(held.notes)
+                held.notes = None
+            intake.channel.write(intake.requeue(held.tag), time.monotonic() + CALL_SECONDS)
+            self._given_up.pop(0)
 
     def _fence(self, intake: Intake) -> None:
         """A worker that stood still longer than a heartbeat may have lost its claims: ask before anything is sent."""
@@ -276,13 +338,15 @@ class RabbitMQConsumer:
         for each in settlements:
             held: Held = each.claim.token
             if each.give_back and each.counted and held.notes is None:
-                held.notes = notes_queue(each.claim.message)
+                held.notes = notes_queue(each.claim.queue, each.claim.message)
                 self._starts.note(held.notes)
             elif each.give_back and not each.counted and held.notes is not None:
                 self._starts.withdraw(held.notes)
                 held.notes = None
 
     def _acknowledge(self, intake: Intake, settlements: Sequence[Settlement]) -> None:
+        if any(each.give_back for each in settlements):
+            intake.rest(time.monotonic() + CALL_SECONDS)
         given_back: list[bytes] = []
         settled: list[Held] = []
         for each in settlements:
@@ -330,7 +394,7 @@ class RabbitMQConsumer:
         name = f"longshore {self._owner} {os.getpid()}"
         try:
             connection = Connection.open(self._address, name, limit, heartbeat=self._address.heartbeat)
-            self._intake = open_intake(connection, self._queues, limit, pull=self._pull)
+            self._intake = open_intake(connection, self._queues, limit)
         except (BrokerUnavailable, ChannelClosed):
             self._back_off()
             if time.monotonic() >= deadline:
@@ -338,28 +402,24 @@ class RabbitMQConsumer:
             return
         self._generation += 1
         self._failures = 0
-        HEARTBEATS.add(connection)
+        TENDER.add(self)
 
     def _back_off(self) -> None:
         self._retry_at = time.monotonic() + BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
         self._failures += 1
 
-    def _lose(self, error: BrokerError) -> None:
+    def _lose(self) -> None:
         """Forget the connection and its claims: the broker gives them to others."""
         intake, self._intake = self._intake, None
         self._outstanding.clear()
-        if intake is None:
-            return
-        close = error.close if isinstance(error, ConnectionLost) else None
-        if close is not None and close.code >= NOT_IMPLEMENTED and len(self._queues) > 1:
-            self._pull = True
-        else:
+        self._given_up.clear()
+        if intake is not None:
             self._back_off()
-        HEARTBEATS.remove(intake.connection)
-        intake.connection.close_socket()
+            TENDER.remove(self)
+            intake.connection.close_socket()
 
     def _refused(self, error: ChannelClosed) -> BrokerError:
-        self._lose(error)
+        self._lose()
         if error.code == NOT_FOUND:
             return QueueNotFound(f"RabbitMQ refuses to consume: {error.text}")
         return BrokerRefused(f"RabbitMQ refuses to consume: {error.text}")

@@ -1,9 +1,8 @@
 """How messages come from RabbitMQ to one consumer: pushed within a prefetch, or fetched one by one.
 
 An intake lives as long as its connection. It knows deliveries and tags; what a message means, and what a settlement is,
-it does not. Three ways, because RabbitMQ has no limit that fits all: one queue has a prefetch per consumer (classic and
-quorum); several classic queues share a prefetch of the channel; several queues of which one is a quorum queue (which
-refuses that) are fetched from, and pushed only while there is nothing to do.
+it does not. A prefetch that several queues share is what quorum queues refuse and what RabbitMQ does not share fairly,
+so that every queue has a prefetch of its own.
 """
 
 from __future__ import annotations
@@ -91,24 +90,45 @@ class Intake:
         frame = methods.qos(self.channel.number, 1, whole_channel=False)
         self.channel.call(frame, frames.BASIC_QOS_OK, deadline)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing waits here and nothing more will come."""
+        return not self._queue_of and not self.buffered
+
+    def rest(self, deadline: float) -> None:
+        """Let nothing more come, and give back what nobody has asked for, until the next `aim`."""
+        self._stop(deadline)
+        self._give_back_above(0, deadline)
+
+    def _stop(self, deadline: float) -> None:
+        """End all consumers; what they were sent before is here when this returns."""
+        tags = list(self._queue_of)
+        if tags:
+            number = self.channel.number
+            self.channel.write(b"".join(methods.cancel(number, tag) for tag in tags), deadline)
+            for _ in tags:
+                self.channel.expect(frames.BASIC_CANCEL_OK, deadline)
+        self._queue_of.clear()
+
+    def _give_back_above(self, limit: int, deadline: float) -> None:
+        surplus = self._surplus(limit)
+        if surplus:
+            self.channel.write(surplus, deadline)
+
     def _surplus(self, limit: int) -> bytes:
-        """Frames that give back what waits here above the limit, the latest first."""
+        """Frames that give back what waits here above the limit: the latest, in the order in which they came."""
         surplus: list[bytes] = []
         while self.buffered > limit:
             longest = max(self._ready.values(), key=len)
             surplus.append(self.requeue(longest.pop().tag))
             self.buffered -= 1
-        return b"".join(surplus)
+        return b"".join(reversed(surplus))
 
     def _consume(self, queue: str) -> bytes:
         self._consumers += 1
         tag = f"c{self._consumers}"
         self._queue_of[tag] = queue
         return methods.consume(self.channel.number, queue, tag)
-
-    def _cancel_all(self) -> tuple[bytes, int]:
-        tags = list(self._queue_of)
-        return b"".join(methods.cancel(self.channel.number, tag) for tag in tags), len(tags)
 
     def _on_delivery(self, received: Received) -> None:
         delivery = methods.read_delivery(received.arguments)
@@ -143,19 +163,13 @@ class SingleIntake(Intake):
             self._replace(wanted, limit, deadline)
         return wanted > current
 
-    def barrier(self, deadline: float) -> None:
-        """Ask with the prefetch that is in force."""
-        frame = methods.qos(self.channel.number, max(self._prefetch, 1), whole_channel=False)
-        self.channel.call(frame, frames.BASIC_QOS_OK, deadline)
-
     def _replace(self, wanted: int, limit: int, deadline: float) -> None:
         """What the old consumer holds does not count for the new one, so it is subtracted; and 0 would be no limit."""
         self._stop(deadline)
         surplus = self._surplus(limit)
         self._prefetch = max(wanted - len(self.unacked), 0)
         if not self._prefetch:
-            if surplus:
-                self.channel.write(surplus, deadline)
+            self.channel.write(surplus, deadline)
             return
         start = methods.qos(self.channel.number, self._prefetch, whole_channel=False) + self._consume(self._queues[0])
         self.channel.write(surplus + start, deadline)
@@ -163,12 +177,8 @@ class SingleIntake(Intake):
         self.channel.expect(frames.BASIC_CONSUME_OK, deadline)
 
     def _stop(self, deadline: float) -> None:
-        frames_out, count = self._cancel_all()
-        if count:
-            self.channel.write(frames_out, deadline)
-            self.channel.expect(frames.BASIC_CANCEL_OK, deadline)
-        self._queue_of.clear()
-        self._first_tag = _NOT_YET
+        super()._stop(deadline)
+        self._prefetch, self._first_tag = 0, _NOT_YET
 
     def _add(self, arrived: Arrived) -> None:
         if self._first_tag == _NOT_YET:
@@ -176,69 +186,72 @@ class SingleIntake(Intake):
         super()._add(arrived)
 
 
-class SharedIntake(Intake):
-    """Several classic queues, pushed within one prefetch of the channel."""
+class SeveralIntake(Intake):
+    """Several queues in turns. With room for each of them they are pushed; with less, they are fetched from, so that
+    nothing waits here behind a long task; and while all are empty, each may push one.
+    """
 
     def __init__(self, connection: Connection, queues: Sequence[str], deadline: float) -> None:
         super().__init__(connection, queues, deadline)
-        self._prefetch = 0
+        self._share = 0
+        self._probing = False
+        self._held_before = 0
 
     def aim(self, outstanding: int, limit: int, deadline: float) -> bool:
-        """Tell the broker another prefetch when it is worth it; the first time, begin to consume."""
-        wanted = next_prefetch(self._prefetch, outstanding, limit)
-        if wanted == self._prefetch:
+        """Push or fetch, as the limit allows."""
+        if self._probing and not self.buffered:
             return False
-        before, self._prefetch = self._prefetch, wanted
-        self.barrier(deadline)
-        surplus = self._surplus(limit)
-        if surplus:
-            self.channel.write(surplus, deadline)
-        if not before:
-            self.channel.write(b"".join(self._consume(queue) for queue in self._queues), deadline)
-            for _ in self._queues:
-                self.channel.expect(frames.BASIC_CONSUME_OK, deadline)
-        return wanted > before
-
-    def barrier(self, deadline: float) -> None:
-        """Tell the prefetch (again)."""
-        frame = methods.qos(self.channel.number, self._prefetch, whole_channel=True)
-        self.channel.call(frame, frames.BASIC_QOS_OK, deadline)
-
-
-class PullIntake(Intake):
-    """Several queues, not all classic: fetched in turns; pushed, one each, while all are empty."""
-
-    def aim(self, outstanding: int, limit: int, deadline: float) -> bool:  # noqa: ARG002
-        """Fetch, unless a wait is going on that found nothing yet."""
-        if self._queue_of:
+        self.arrived(limit, deadline)
+        if limit < len(self._queues):
+            self._fetch(limit, deadline)
             return False
-        empty: set[str] = set()
-        while self.buffered < limit and len(empty) < len(self._queues):
-            self._fetch_round(limit - self.buffered, empty, deadline)
-        return False
+        current = self._share * len(self._queues) + self._held_before if self._share else outstanding
+        wanted = next_prefetch(current, outstanding, limit)
+        if wanted != current:
+            self._push(wanted, limit, deadline)
+        return wanted > current
 
     def idle(self, deadline: float) -> None:
-        """Consume from all, one message each."""
-        if self._queue_of:
-            return
-        frame = methods.qos(self.channel.number, 1, whole_channel=False)
+        """Let each queue push one message, unless more is allowed anyway."""
+        if not self._queue_of:
+            self._consume_all(1, b"", deadline)
+            self._probing = True
+
+    def arrived(self, limit: int, deadline: float) -> None:
+        """End the pushing of one each with the first message; what came beside it goes back."""
+        if self._probing and self.buffered:
+            self._stop(deadline)
+            self._give_back_above(limit, deadline)
+
+    def _stop(self, deadline: float) -> None:
+        super()._stop(deadline)
+        self._share, self._probing = 0, False
+
+    def _push(self, wanted: int, limit: int, deadline: float) -> None:
+        """What former consumers hold does not count for the new ones, so it is subtracted."""
+        self._stop(deadline)
+        surplus = self._surplus(limit)
+        self._held_before = len(self.unacked)
+        self._share = (wanted - self._held_before) // len(self._queues)
+        if self._share > 0:
+            self._consume_all(self._share, surplus, deadline)
+        else:
+            self._share = 0
+            self.channel.write(surplus, deadline)
+
+    def _consume_all(self, prefetch: int, before: bytes, deadline: float) -> None:
+        frame = before + methods.qos(self.channel.number, prefetch, whole_channel=False)
         self.channel.call(frame, frames.BASIC_QOS_OK, deadline)
         self.channel.write(b"".join(self._consume(queue) for queue in self._queues), deadline)
         for _ in self._queues:
             self.channel.expect(frames.BASIC_CONSUME_OK, deadline)
 
-    def arrived(self, limit: int, deadline: float) -> None:
-        """End the pushing with the first message; what came beside it goes back."""
-        if not self.buffered or not self._queue_of:
-            return
-        frames_out, count = self._cancel_all()
-        self.channel.write(frames_out, deadline)
-        for _ in range(count):
-            self.channel.expect(frames.BASIC_CANCEL_OK, deadline)
-        self._queue_of.clear()
-        surplus = self._surplus(limit)
-        if surplus:
-            self.channel.write(surplus, deadline)
+    def _fetch(self, limit: int, deadline: float) -> None:
+        self._stop(deadline)
+        self._give_back_above(limit, deadline)
+        empty: set[str] = set()
+        while self.buffered < limit and len(empty) < len(self._queues):
+            self._fetch_round(limit - self.buffered, empty, deadline)
 
     def _fetch_round(self, wanted: int, empty: set[str], deadline: float) -> None:
         """Ask the queues in turns for `wanted` messages in one piece; note which are empty."""
@@ -255,8 +268,6 @@ class PullIntake(Intake):
                 self._add(Arrived(queue, tag, redelivered, answer.properties, answer.body))
 
 
-def open_intake(connection: Connection, queues: Sequence[str], deadline: float, *, pull: bool) -> Intake:
+def open_intake(connection: Connection, queues: Sequence[str], deadline: float) -> Intake:
     """Return the way that fits."""
-    if len(queues) == 1:
-        return SingleIntake(connection, queues, deadline)
-    return (PullIntake if pull else SharedIntake)(connection, queues, deadline)
+    return (SingleIntake if len(queues) == 1 else SeveralIntake)(connection, queues, deadline)

@@ -20,7 +20,7 @@ from longshore.brokers.rabbitmq.connection import Channel
 from longshore.brokers.rabbitmq.errors import ChannelClosed
 from longshore.brokers.rabbitmq.frames import publish_frames
 from longshore.brokers.rabbitmq.link import Link
-from longshore.brokers.rabbitmq.tables import properties
+from longshore.brokers.rabbitmq.tables import LONGEST_SHORT_STRING, properties
 from longshore.message import Message
 
 PREFIX = "longshore.starts.v1."
@@ -28,19 +28,19 @@ EXPIRES_MILLISECONDS = 86_400_000
 
 _ARGUMENTS = {"x-expires": EXPIRES_MILLISECONDS}
 _NOTE = properties({"delivery_mode": 2})
-_LONGEST_ID = 200
 
 
-def notes_queue(message: Message) -> str:
+def notes_queue(queue: str, message: Message) -> str:
     """Return the name of a message's queue of notes; a message without an id is known by its body."""
-    return notes_queue_of(message.id or hashlib.sha256(message.body).hexdigest())
+    return notes_queue_of(queue, message.id or hashlib.sha256(message.body).hexdigest())
 
 
-def notes_queue_of(message_id: str) -> str:
-    """Return the name for an id."""
-    if len(message_id.encode()) > _LONGEST_ID:
-        message_id = hashlib.sha256(message_id.encode()).hexdigest()
-    return PREFIX + message_id
+def notes_queue_of(queue: str, message_id: str) -> str:
+    """Return the name for an id in a queue."""
+    name = f"{PREFIX}{queue}.{message_id}"
+    if len(name.encode()) <= LONGEST_SHORT_STRING:
+        return name
+    return PREFIX + hashlib.sha256(name.encode()).hexdigest()
 
 
 class Starts:
