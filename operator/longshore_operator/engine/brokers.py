@@ -111,8 +111,13 @@ class BrokerHub:
     """The brokers in use, by address, and the latest measurement of each."""
 
     def __init__(
-        self, open_broker: Callable[[str], Broker], changed: Callable[[str], None], clock: Callable[[], float]
+        self,
+        open_broker: Callable[[str], Broker],
+        changed: Callable[[str], None],
+        clock: Callable[[], float],
+        measure_seconds: float = MEASURE_INTERVAL_SECONDS,
     ) -> None:
+        self._measure_seconds = measure_seconds
         self._open = open_broker
         self._changed = changed
         self._clock = clock
@@ -201,7 +206,7 @@ class BrokerHub:
             if _differs(before, after):
                 self._changed(url)
             dead = isinstance(after, BrokerFailure)
-            await asyncio.sleep(MEASURE_INTERVAL_WHEN_DEAD_SECONDS if dead else MEASURE_INTERVAL_SECONDS)
+            await asyncio.sleep(MEASURE_INTERVAL_WHEN_DEAD_SECONDS if dead else self._measure_seconds)
 
 
 def _differs(before: Measurement | BrokerFailure | None, after: Measurement | BrokerFailure) -> bool:

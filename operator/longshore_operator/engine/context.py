@@ -16,7 +16,7 @@ from longshore_operator.core.change import status_change
 from longshore_operator.core.faults import ConditionWriter, Fault
 from longshore_operator.core.rates import RateMemory
 from longshore_operator.core.scaling import ScaleMemory
-from longshore_operator.engine.brokers import BrokerHub
+from longshore_operator.engine.brokers import MEASURE_INTERVAL_SECONDS, BrokerHub
 from longshore_operator.engine.ports import Addresses, Key, Manifest, Resources, Workloads, key_of
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ class EngineOptions:
     images_required: bool = True
     figures_every_seconds: float = 3.0
     """Statuses in which nothing but figures moved are written this often at most."""
+    measure_seconds: float = MEASURE_INTERVAL_SECONDS
+    """Every broker is measured this often."""
     resync_seconds: float = 15.0
     """Every resource is looked at this often even when nothing seems to happen: a rotated Secret is noticed so."""
     faulty_seconds: float = 4.0

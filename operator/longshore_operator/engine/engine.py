@@ -58,7 +58,7 @@ class Engine:
         options: EngineOptions | None = None,
     ) -> None:
         self.options = options or EngineOptions()
-        self.hub = BrokerHub(open_broker, self._broker_changed, clock)
+        self.hub = BrokerHub(open_broker, self._broker_changed, clock, self.options.measure_seconds)
         self.context = Context(resources, workloads, addresses, self.hub, clock, self.options)
         self.queue: WorkQueue[Key] = WorkQueue()
         self.reconciles = 0

@@ -87,7 +87,7 @@ class Observer:
 
     def _picture(self, notice: str | None) -> Snapshot:
         pods = list(self._workloads.pods())
-        queues = tuple(queue_row(queue, self._status(queue), self._sample) for queue in self.queues)
+        queues = tuple(queue_row(queue, self._status(queue), self._sample, self._throughput) for queue in self.queues)
         pools = tuple(
             pool_row(
                 pool, self._status(pool), [pod for pod in pods if pod.key == pool.key], self._sample, self._throughput

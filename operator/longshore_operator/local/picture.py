@@ -18,7 +18,7 @@ def queue_names(queues: Iterable[TaskQueue]) -> list[str]:
     return [name for queue in queues for name in (queue.queue_name, queue.dead_letter_queue_name)]
 
 
-def queue_row(queue: TaskQueue, status: Mapping[str, Any], sample: Sample) -> QueueRow:
+def queue_row(queue: TaskQueue, status: Mapping[str, Any], sample: Sample, throughput: Throughput) -> QueueRow:
     """Return the row of a queue."""
     depth = sample.depth(queue.queue_name)
     return QueueRow(
@@ -27,7 +27,7 @@ def queue_row(queue: TaskQueue, status: Mapping[str, Any], sample: Sample) -> Qu
         leased=depth.leased,
         delayed=depth.delayed,
         dead=_dead(queue, sample),
-        rate=_per_second((status.get("rates") or {}).get("outPerMinute")),
+        rate=throughput.queue_rate(queue.queue_name),
         suspended=queue.spec.suspend,
         problem=sample.problem or problem_of(status),
     )
@@ -49,7 +49,7 @@ def pool_row(
         busy=None if sample.problem else sum(report.busy for report in reports),
         capacity=None if sample.problem else sum(report.capacity for report in reports),
         processed=throughput.processed(pool.key),
-        rate=throughput.rate([pool.key]),
+        rate=throughput.pool_rate(pool.key),
         reason=decision.get("reason"),
         why=decision.get("message"),
         problem=stuck[0].error if stuck else problem_of(status),
@@ -113,7 +113,3 @@ def _dead(queue: TaskQueue, sample: Sample) -> int | None:
         return None
     depth = sample.depths.get(queue.dead_letter_queue_name)
     return 0 if depth is None else depth.ready
-
-
-def _per_second(a_minute: float | None) -> float | None:
-    return None if a_minute is None else a_minute / 60

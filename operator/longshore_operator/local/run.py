@@ -31,7 +31,8 @@ from longshore_operator.local.workloads import LocalWorkloads
 
 EMBEDDED = "embedded"
 FIGURES_SECONDS = 0.5
-"""Statuses are in memory here: they may follow the figures more closely than in a cluster."""
+MEASURE_SECONDS = 0.25
+"""Statuses are in memory here: and the broker is a file: looks may be closer than in a cluster."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -88,7 +89,9 @@ async def _running_engine(
     resources: LocalResources, workloads: LocalWorkloads, addresses: LocalAddresses
 ) -> AsyncIterator[None]:
     """Run the operator's engine on the local ports; leaving ends it, so that nothing is scaled or sent any more."""
-    settings = EngineOptions(images_required=False, figures_every_seconds=FIGURES_SECONDS)
+    settings = EngineOptions(
+        images_required=False, figures_every_seconds=FIGURES_SECONDS, measure_seconds=MEASURE_SECONDS
+    )
     engine = Engine(resources=resources, workloads=workloads, addresses=addresses, options=settings)
     resources.listener = workloads.listener = engine.touch
     logging.getLogger().addHandler(ErrorsAsEvents(resources))

@@ -6,8 +6,8 @@ The engine measures for its decisions by itself and keeps figures in statuses, s
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -49,13 +49,34 @@ def pod_of(report: WorkerReport) -> str:
     return report.worker.partition(".")[0]
 
 
+class Trend:
+    """How fast a figure changes, over the last seconds."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, int]] = deque()
+
+    def note(self, at: float, value: int) -> None:
+        """Take in one point."""
+        self._points.append((at, value))
+        while len(self._points) > 2 and self._points[1][0] <= at - RATE_WINDOW_SECONDS:  # noqa: PLR2004 - two ends
+            self._points.popleft()
+
+    def per_second(self) -> float | None:
+        """Return the change a second; `None` while it is not known."""
+        if not self._points or self._points[-1][0] <= self._points[0][0]:
+            return None
+        (first_at, first), (last_at, last) = self._points[0], self._points[-1]
+        return (last - first) / (last_at - first_at)
+
+
 class Throughput:
-    """Counts what workers have done, those that have ended included, and how fast that grows."""
+    """Counts what workers have done, those that have ended included, and how fast that and the queues change."""
 
     def __init__(self) -> None:
         self._processed: dict[str, int] = {}
         self._pools: dict[str, str] = {}
-        self._history: dict[str, deque[tuple[float, int]]] = {}
+        self._of_pools: defaultdict[str, Trend] = defaultdict(Trend)
+        self._of_queues: defaultdict[str, Trend] = defaultdict(Trend)
 
     def note(self, sample: Sample) -> None:
         """Take in one sample."""
@@ -63,23 +84,20 @@ class Throughput:
             self._processed[report.worker] = max(report.processed, self._processed.get(report.worker, 0))
             self._pools[report.worker] = report.pool or ""
         for pool in set(self._pools.values()):
-            history = self._history.setdefault(pool, deque())
-            history.append((sample.at, self.processed(pool)))
-            while len(history) > 2 and history[1][0] <= sample.at - RATE_WINDOW_SECONDS:  # noqa: PLR2004 - two ends
-                history.popleft()
+            self._of_pools[pool].note(sample.at, self.processed(pool))
+        for queue in sample.depths:
+            depth = sample.depth(queue)
+            if depth.ready is not None:
+                self._of_queues[queue].note(sample.at, depth.ready + (depth.leased or 0) + (depth.delayed or 0))
 
     def processed(self, pool: str) -> int:
         """Return how many tasks this run's workers of a pool have ended."""
         return sum(count for worker, count in self._processed.items() if self._pools[worker] == pool)
 
-    def rate(self, pools: Iterable[str]) -> float | None:
-        """Return tasks a second over the last seconds; `None` while nothing was seen."""
-        rates = [rate for pool in pools if (rate := self._pool_rate(pool)) is not None]
-        return sum(rates) if rates else None
+    def pool_rate(self, pool: str) -> float | None:
+        """Return the tasks that a pool ends a second."""
+        return self._of_pools[pool].per_second()
 
-    def _pool_rate(self, pool: str) -> float | None:
-        history = self._history.get(pool)
-        if not history or history[-1][0] <= history[0][0]:
-            return None
-        (first_at, first), (last_at, last) = history[0], history[-1]
-        return (last - first) / (last_at - first_at)
+    def queue_rate(self, queue: str) -> float | None:
+        """Return the messages by which a queue grows a second; negative when it shrinks."""
+        return self._of_queues[queue].per_second()

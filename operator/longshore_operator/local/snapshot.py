@@ -20,7 +20,7 @@ class QueueRow:
     delayed: int | None = None
     dead: int | None = None
     rate: float | None = None
-    """Messages settled a second."""
+    """Messages by which it grows a second; negative when it shrinks."""
     suspended: bool = False
     problem: str | None = None
 

@@ -56,13 +56,15 @@ def _table(first: str, *figures: str, last: str | None = None) -> Table:
 
 
 def _queues(queues: tuple[QueueRow, ...]) -> Table:
-    table = _table("QUEUE", "READY", "LEASED", "DELAYED", "DEAD", "DONE/S")
+    table = _table("QUEUE", "READY", "LEASED", "DELAYED", "DEAD", "CHANGE/S")
     for queue in queues:
         name = Text(queue.name)
         if queue.suspended:
             name.append(" (suspended)", style=WARNING)
         dead = Text(_count(queue.dead), style=FAULT if queue.dead else "")
-        table.add_row(name, _count(queue.ready), _count(queue.leased), _count(queue.delayed), dead, _rate(queue.rate))
+        table.add_row(
+            name, _count(queue.ready), _count(queue.leased), _count(queue.delayed), dead, _rate(queue.rate, sign="+")
+        )
     return table
 
 
@@ -113,8 +115,8 @@ def _count(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
-def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
+def _rate(value: float | None, sign: str = "-") -> str:
+    return "-" if value is None else f"{round(value):{sign},}"
 
 
 def _clock(at: float | None) -> str:

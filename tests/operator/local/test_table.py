@@ -23,7 +23,7 @@ FULL = Snapshot(
     at=NOW,
     started_at=NOW - 5,
     queues=(
-        QueueRow("measure", 1785, 4, 0, 9, 211.0),
+        QueueRow("measure", 1785, 4, 0, 9, -211.0),
         QueueRow("a-queue-with-quite-a-long-name.of-some-team", None, None, None, None),
     ),
     pools=(PoolRow("codestats", 4, 4, 3, 4, 4, 1234, 205.4, "Backlog", WHY),),
@@ -47,7 +47,8 @@ def test_fits_the_terminal(width):
 
 def test_shows_what_matters_in_80_columns():
     text = "\n".join(drawn(FULL, 80))
-    for what in ("1,785", "3/4", "4/4", "1,234", "205", f"Backlog: {WHY}", "in 1s", "every 2s", "CrashLoopBackOff"):
+    figures = ("1,785", "3/4", "4/4", "1,234", "205", "-211", "in 1s", "every 2s")
+    for what in (*figures, f"Backlog: {WHY}", "CrashLoopBackOff"):
         assert what in text
     assert "?" in text, "unknown is not 0"
 
