@@ -67,7 +67,9 @@ class Replica:
 
 
 @contextmanager
-def replica(server: ApiServer, namespace: str, folder: Path, *options: str) -> Iterator[Replica]:
+def replica(
+    server: ApiServer, namespace: str, folder: Path, *options: str, kubeconfig: Path | None = None
+) -> Iterator[Replica]:
     """Start a replica that serves one namespace, every warning an error; it is gone when the block ends."""
     (port,) = free_ports(1)
     log = folder / f"operator-{port}.log"
@@ -75,7 +77,7 @@ def replica(server: ApiServer, namespace: str, folder: Path, *options: str) -> I
         sys.executable, "-W", "error", "-m", "longshore_operator.cli.main", "run", "--namespace", namespace,
         "--lease-namespace", namespace, "--http-host", "127.0.0.1", "--http-port", str(port), *options,
     ]  # fmt: skip
-    environment = {**os.environ, "KUBECONFIG": str(server.kubeconfig)}
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig or server.kubeconfig)}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     one = Replica(process, port, log)
