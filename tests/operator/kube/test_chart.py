@@ -195,7 +195,8 @@ def test_of_a_pod_the_operator_may_change_one_annotation(api_server: ApiServer, 
     }
     api_server.apply(pod, namespace=namespace)
     user = f"--as=system:serviceaccount:{namespace}:longshore-operator"
-    look = ("--clusterrole=view", f"--serviceaccount={namespace}:longshore-operator")  # kubectl reads before it patches
+    look = ("--role=look", f"--serviceaccount={namespace}:longshore-operator")  # kubectl reads before it patches
+    api_server.kubectl("create", "role", "look", "--verb=get", "--resource=pods", "-n", namespace)
     api_server.kubectl("create", "rolebinding", "look", *look, "-n", namespace)
     numbers = itertools.count()
 
