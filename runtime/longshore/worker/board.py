@@ -81,6 +81,8 @@ class Pen:
     def holding(self, count: int) -> None:
         """Say how many claims this child has."""
         self._held = count
+        if not count:  # nothing starts soon that would write it: an idle worker must not look busy
+            self._write(0.0)
 
     def start(self, task_id: str) -> None:
         """Say which task starts now: the id first, so that a death right after never blames the previous task."""
