@@ -1,10 +1,15 @@
 """`longshore dev` with real processes: it does the work, drains, kills, leaves nothing running and loses nothing."""
 
 import contextlib
+import fcntl
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -187,6 +192,33 @@ def test_a_time_limit_says_what_is_not_done(shop):
     assert shop.run("--until-idle", "--timeout", "1") == 1
     assert shop.output.startswith("timed out after 1.")
     assert "not done: queue orders: 1 ready" in shop.output
+
+
+def test_a_terminal_of_80_columns_shows_a_live_table(shop):
+    shop.send("note", *((f"word{n}",) for n in range(5)))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    command = [sys.executable, "-m", "longshore", "dev", "all.yaml", "--until-idle"]
+    shop.process = subprocess.Popen(
+        command, cwd=shop.folder, env={**os.environ, "TERM": "xterm"}, stderr=theirs, stdout=subprocess.PIPE, text=True
+    )
+    os.close(theirs)
+    drawn = _read_all(ours)
+    output, _ = shop.process.communicate(timeout=30)
+    assert (shop.process.returncode, output[:8]) == (0, "all done")
+    lines = [re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", line).rstrip() for line in re.split(r"[\r\n]+", drawn)]
+    table = lines[next(n for n, line in enumerate(lines) if line.startswith("QUEUE")) :]
+    assert max(map(len, table)) <= 80
+    assert any(re.match(r"shop +1/1 +\d/2 +\d", line) for line in table)
+    assert "  shop: Backlog: 5 tasks at 10 a replica" in table
+
+
+def _read_all(terminal: int) -> str:
+    drawn = b""
+    with contextlib.suppress(OSError), open(terminal, "rb", buffering=0) as stream:  # EIO: the other end is closed
+        while chunk := stream.read(65536):
+            drawn += chunk
+    return drawn.decode()
 
 
 # -- what a user does wrong ------------------------------------------------------------------------------------------
