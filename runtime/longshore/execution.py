@@ -89,39 +89,75 @@ class Execution:
 
 
 def execute(task: Task, run: Run) -> Execution:
-    """Run a task once. Never raises what the task raised."""
+    """Run a task once, in this thread. Never raises what the task raised."""
     token = current_request.set(run.request())
     try:
-        return _traced(task, run)
+        try:
+            value = _called(task, run)
+            if inspect.iscoroutine(value):
+                value = _await(value)
+        except BaseException as error:  # noqa: BLE001 - a task may raise anything; SystemExit ends it, not the worker
+            return _ended_by(task, run, error)
+        return _returned(task, run, value)
     finally:
         current_request.reset(token)
 
 
-def _traced(task: Task, run: Run) -> Execution:
+async def execute_async(task: Task, run: Run) -> Execution:
+    """Run a task once on the running event loop; a plain function runs in a thread beside it."""
+    token = current_request.set(run.request())
+    try:
+        try:
+            value = await _called_beside_the_loop(task, run)
+        except BaseException as error:  # noqa: BLE001 - as above
+            return _ended_by(task, run, error)
+        return _returned(task, run, value)
+    finally:
+        current_request.reset(token)
+
+
+def _called(task: Task, run: Run) -> Any:
+    call = run.call
+    task.before_start(call.id, call.args, call.kwargs)
+    return task.run(*call.args, **call.kwargs)
+
+
+async def _called_beside_the_loop(task: Task, run: Run) -> Any:
+    if inspect.iscoroutinefunction(task.run):
+        return await _called(task, run)
+    import asyncio  # a process without coroutine tasks never loads it
+
+    value = await asyncio.to_thread(_called, task, run)
+    return await value if inspect.isawaitable(value) else value
+
+
+def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio  # a process without coroutine tasks never loads it
+
+    return asyncio.run(coroutine)
+
+
+def _returned(task: Task, run: Run, value: Any) -> Execution:
     call = run.call
     try:
-        task.before_start(call.id, call.args, call.kwargs)
-        value = task.run(*call.args, **call.kwargs)
-        if inspect.iscoroutine(value):
-            value = _await(value)
         dump_body(value)  # a result that cannot be stored is the task's failure, found while its request is known
-    except Ignore:
-        return Execution(Ignored())
-    except Reject as reject:
-        return Execution(Rejected(str(reject.reason), reject.requeue), reject)
-    except Retry as signal:
-        return _retried(task, run, signal)
-    except BaseException as error:  # noqa: BLE001 - a task may raise anything; SystemExit ends the task, not the worker
-        return _raised(task, run, error)
+    except (TypeError, ValueError, RecursionError) as error:
+        return _failed(task, run, error)
     _handler(task, task.on_success, value, call.id, call.args, call.kwargs)
     _handler(task, task.after_return, SUCCESS, value, call.id, call.args, call.kwargs, None)
     return Execution(Succeeded(value))
 
 
-def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    import asyncio  # only a worker of coroutine tasks pays for it
-
-    return asyncio.run(coroutine)
+def _ended_by(task: Task, run: Run, error: BaseException) -> Execution:
+    match error:
+        case Ignore():
+            return Execution(Ignored())
+        case Reject():
+            return Execution(Rejected(str(error.reason), error.requeue), error)
+        case Retry():
+            return _retried(task, run, error)
+        case _:
+            return _raised(task, run, error)
 
 
 def _raised(task: Task, run: Run, error: BaseException) -> Execution:

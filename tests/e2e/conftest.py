@@ -10,6 +10,7 @@ from tests.e2e.stage import SYSTEM, Stage, stage
 from tests.lab.client import Lab
 from tests.lab.paths import REPOSITORY
 
+FAILED = pytest.StashKey[bool]()
 CHART = REPOSITORY / "charts/longshore"
 
 
@@ -28,7 +29,17 @@ def operator(lab: Lab) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def shop_stage(operator: Lab) -> Iterator[Stage]:
-    """A namespace with a Redis and a client."""
+def shop_stage(operator: Lab, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """A namespace with a Redis and a client; when the test fails, what was in it is shown."""
     with stage(operator) as prepared:
         yield prepared
+        if request.node.stash.get(FAILED, False):
+            print(prepared.describe())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remember a failure for the fixtures, which are taken down afterwards."""
+    outcome = yield
+    if outcome.get_result().failed:
+        item.stash[FAILED] = True

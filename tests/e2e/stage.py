@@ -73,6 +73,17 @@ class Stage:
         deployment = self.find("deployment", name)
         return deployment["spec"]["replicas"] if deployment else None
 
+    def describe(self) -> str:
+        """Return what is in the namespace, and what workers and operator said last."""
+        words = (
+            ("get", "all,tq,wp,csch", "-o", "wide"),
+            ("get", "events", "--sort-by=.lastTimestamp"),
+            ("get", "tq,wp", "-o", "jsonpath={range .items[*]}{.metadata.name}: {.status}{'\\n'}{end}"),
+            ("logs", "-l", "longshore.dev/worker-pool", "--all-containers", "--tail=30", "--prefix"),
+            ("logs", "-n", SYSTEM, "-l", "app.kubernetes.io/name=longshore", "--tail=40", "--prefix"),
+        )
+        return "\n\n".join(self.kubectl(*line, check=False).stdout for line in words)
+
     def pods(self, pool: str = "shop") -> list[dict[str, Any]]:
         return self.get("pods", "-l", f"longshore.dev/worker-pool={pool}")["items"]
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+
+from tests.support.workers import ROOT, run_command, wait_for
 
 FORBIDDEN = {
     "pydantic": "settings are a plain class",
@@ -47,3 +51,19 @@ def loaded(tmp_path_factory):
 @pytest.mark.parametrize("module", FORBIDDEN)
 def test_a_worker_does_not_import(module, loaded):
     assert module not in loaded, FORBIDDEN[module]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="a PID namespace needs root and unshare")
+def test_a_worker_runs_as_process_1_of_a_container(tmp_path):
+    """Process 1 is also who adopts orphans: its children must not take it for a stranger."""
+    effects, broker = tmp_path / "effects", f"sqlite:///{tmp_path}/b.db"
+    environ = {**os.environ, "EFFECTS": str(effects), "LONGSHORE_BROKER_URL": broker, "PYTHONPATH": str(ROOT)}
+    command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-m", "longshore"]
+    sent = run_command("call", "tests.worker.tasks_for_tests.add", "-a", "[1, 2]", "-Q", "q", environ=environ)
+    assert sent.returncode == 0, sent.stderr
+    worker = subprocess.Popen([*command, "worker", "tests.worker.tasks_for_tests:app", "-Q", "q"], env=environ)
+    try:
+        wait_for("the task ran", effects.exists)
+    finally:
+        worker.kill()
+        worker.wait()

@@ -14,6 +14,7 @@ from longshore.policy import DeadLetterPolicy
 from longshore.worker.logs import LEVELS, configure_logging
 from longshore.worker.options import (
     DEFAULT_DRAIN_SECONDS,
+    Execution,
     WorkerOptions,
     available_cpus,
     check_queues,
@@ -40,8 +41,9 @@ class DeadLetter(click.ParamType[tuple[str, DeadLetterPolicy]]):
 @click.argument("app")
 @click.option("-Q", "--queues", help="Queues to work on, separated by commas.  [default: the app's task_default_queue]")
 @click.option("-c", "--concurrency", type=click.IntRange(1, 1024),
-              help="Processes.  [default: worker_concurrency, else the CPUs of the cgroup]")  # fmt: skip
-@click.option("--execution", type=click.Choice(["processes"]), default="processes", help="How tasks run side by side.")
+              help="Tasks at a time.  [default: worker_concurrency, else the CPUs of the cgroup]")  # fmt: skip
+@click.option("--execution", type=click.Choice(["processes", "threads", "asyncio"]), default="processes",
+              help="How tasks run side by side: in forked processes, in threads, on one event loop.")  # fmt: skip
 @click.option("-n", "--hostname", "--name", "name", help="Name for people.  [default: longshore@HOST]")
 @click.option("-l", "--log-level", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), default="info",
               help="Least severe level that is logged.")  # fmt: skip
@@ -68,7 +70,7 @@ def worker(
     app: str,
     queues: str | None,
     concurrency: int | None,
-    execution: str,  # noqa: ARG001 - one choice so far
+    execution: Execution,
     name: str | None,
     log_level: str,
     log_format: str,
@@ -92,6 +94,7 @@ def worker(
         concurrency=concurrency or loaded.conf.worker_concurrency or available_cpus(),
         worker=f"{os.environ.get('LONGSHORE_POD_UID') or socket.gethostname()}.{uuid.uuid4().hex[:12]}",
         name=name or f"longshore@{socket.gethostname()}",
+        execution=execution,
         late_by_default=ack_policy == "late",
         drain_seconds=drain_timeout,
         http_port=http_port,

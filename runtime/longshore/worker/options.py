@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from longshore.exceptions import ImproperlyConfigured
 from longshore.policy import DEFAULT_MAX_DELIVERIES, DeadLetterPolicy
 
 DEFAULT_DRAIN_SECONDS = 600.0
+Execution = Literal["processes", "threads", "asyncio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +20,12 @@ class WorkerOptions:
 
     queues: tuple[str, ...]
     concurrency: int
+    """How many tasks run at a time: processes, or slots of one process."""
     worker: str
     """Unique for ever: the pod's UID and the start."""
     name: str
     """For people, ``celery@host`` style."""
+    execution: Execution = "processes"
     late_by_default: bool = False
     drain_seconds: float = DEFAULT_DRAIN_SECONDS
     http_port: int | None = None

@@ -6,6 +6,7 @@ rests while a child is forked, so that no child inherits a lock that nobody will
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -22,11 +23,12 @@ from longshore.exceptions import BrokerRefused, BrokerUnavailable, LongshoreErro
 from longshore.worker.board import Board
 from longshore.worker.keeper import Keeper
 from longshore.worker.options import WorkerOptions
-from longshore.worker.signals import WakePipe, die_with_parent
+from longshore.worker.signals import WakePipe, die_with
 from longshore.worker.tasks import TaskProcess
 
 if TYPE_CHECKING:
     from longshore.worker.health import HealthServer
+    from longshore.worker.pooled import PooledProcess
 
 logger = logging.getLogger("longshore.worker")
 
@@ -38,7 +40,8 @@ MAX_RESTART_DELAY_SECONDS = 10.0
 class Child:
     """One process, as its supervisor sees it."""
 
-    index: int
+    rows: range
+    """Its rows on the board, one a slot."""
     owner: Owner
     pid: int = 0
     started_at: float = 0.0
@@ -55,8 +58,9 @@ class Supervisor:
         self._board = Board(options.concurrency)
         self._wake = WakePipe()
         self._next_slot = 0
-        self._children = [Child(index, self._new_owner()) for index in range(options.concurrency)]
+        self._children = [Child(rows, self._new_owner()) for rows in _rows(options)]
         self._keeper = Keeper(app.broker, options, self._board, app.tasks)
+        self._pid = os.getpid()
         self._stops = 0
         self._kill_at = float("inf")
         self._exit_code = 0
@@ -84,8 +88,8 @@ class Supervisor:
             self._start(child)
         self._keeper.start([child.owner for child in self._children])
         server = self._serve_health()
-        logger.info("worker %s ready: %d processes on %s", self._options.name, len(self._children),
-                    ", ".join(self._options.queues))  # fmt: skip
+        what, queues = f"{self._options.concurrency} {self._options.execution}", ", ".join(self._options.queues)
+        logger.info("worker %s ready: %s on %s", self._options.name, what, queues)
         self._supervise()
         self._keeper.stop()
         if server is not None:
@@ -149,7 +153,7 @@ class Supervisor:
 
     def _drain(self) -> None:
         self._keeper.draining = True
-        running = sum(1 for child in self._children if child.pid and self._board.read(child.index).busy)
+        running = sum(self._board.read(row).busy for row in range(self._board.slots))
         logger.info(
             "draining: %d running tasks may take up to %.0f s; a second Ctrl-C kills them",
             running,
@@ -178,10 +182,10 @@ class Supervisor:
         """Never returns."""
         code = 70
         try:
-            die_with_parent()
+            die_with(self._pid)
             wake = WakePipe()
             wake.install()
-            process = TaskProcess(self._app, self._options, child.owner, self._board.pen(child.index), wake.fd)
+            process = self._process(child, wake)
             signal.signal(signal.SIGTERM, lambda *_: process.drain())
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells everybody; the supervisor decides
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -197,22 +201,31 @@ class Supervisor:
             sys.stderr.flush()
             os._exit(code)
 
+    def _process(self, child: Child, wake: WakePipe) -> TaskProcess | PooledProcess:
+        pens = [self._board.pen(row) for row in child.rows]
+        if self._options.execution == "processes":
+            return TaskProcess(self._app, self._options, child.owner, pens, wake)
+        from longshore.worker.pooled import PooledProcess
+
+        return PooledProcess(self._app, self._options, child.owner, pens, wake)
+
     def _reap(self) -> None:
+        """Collect whoever has ended: as process 1 of a container, also what a task's own children have left behind."""
         by_pid = {child.pid: child for child in self._children if child.pid}
-        for pid, child in by_pid.items():
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                self._ended(child, status)
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if child := by_pid.get(ended[0]):
+                    self._ended(child, ended[1])
 
     def _ended(self, child: Child, status: int) -> None:
-        slot = self._board.read(child.index)
-        clean = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-        if not clean:
+        started = [task for row in child.rows if (task := self._board.read(row).task_id)]
+        if not (os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0):
             how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
-            logger.warning("process %d died by %s while %s; its claims go back", child.pid, how,
-                           f"running {slot.task_id}" if slot.task_id else "idle")  # fmt: skip
-            self._keeper.orphan(child.owner, [slot.task_id] if slot.task_id else [])
-        self._board.clear_run(child.index)
+            doing = f"running {', '.join(started)}" if started else "idle"
+            logger.warning("process %d died by %s while %s; its claims go back", child.pid, how, doing)
+            self._keeper.orphan(child.owner, started)
+        for row in child.rows:
+            self._board.clear_run(row)
         child.quick_deaths = child.quick_deaths + 1 if time.monotonic() - child.started_at < QUICK_DEATH_SECONDS else 0
         delay = min(MAX_RESTART_DELAY_SECONDS, reconnect_delay(child.quick_deaths)) if child.quick_deaths else 0.0
         child.pid, child.restart_at = 0, time.monotonic() + delay
@@ -229,3 +242,10 @@ class Supervisor:
         for child in self._children:
             if child.pid:
                 os.kill(child.pid, number)  # not reaped yet, so the number is still its own
+
+
+def _rows(options: WorkerOptions) -> list[range]:
+    """A process a slot, or one process with all slots."""
+    if options.execution == "processes":
+        return [range(row, row + 1) for row in range(options.concurrency)]
+    return [range(options.concurrency)]

@@ -1,54 +1,43 @@
-"""One process of a worker: claim, run, settle, until told to drain.
+"""One process of a worker in the mode `processes`: claim, run, settle, one task at a time, until told to drain.
 
-It is a whole worker: its own connection, its consumer, one slot. No message passes to another process.
+It is a whole worker: its own connection, its consumer, one slot; tasks run in the main thread. No message passes to
+another process.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import select
-import time
-from datetime import UTC, datetime
-from functools import cached_property
 
 from longshore.app import Longshore
 from longshore.brokers.port import Broker, Claim, Consumer, Owner, Settlement
-from longshore.core.admission import Bury, Expired, Park, admit
-from longshore.core.admission import Run as RunNow
 from longshore.core.backoff import reconnect_delay
-from longshore.core.protocol import TaskCall, parse_call
 from longshore.core.readahead import ReadAhead
-from longshore.core.refusal import refuse
-from longshore.core.settle import STARTED, Failed, State, Verdict, settle
-from longshore.exceptions import BackendError, BrokerError, BrokerRefused, LongshoreError, MessageError
-from longshore.execution import Execution, Run, execute
-from longshore.stores import open_store
-from longshore.stores.port import Store
+from longshore.exceptions import BackendError, BrokerError, BrokerRefused
 from longshore.worker.board import Pen
-from longshore.worker.endings import Ending, Endings, meta_of
+from longshore.worker.endings import Endings
 from longshore.worker.options import WorkerOptions
-from longshore.worker.plan import Plans, TaskPlan
+from longshore.worker.plan import Plans
+from longshore.worker.runs import Runs
+from longshore.worker.signals import WakePipe
 
 logger = logging.getLogger("longshore.worker")
 
 IDLE_WAIT_SECONDS = 30.0
-TICK_MEMORY_SECONDS = 24 * 3600.0
 
 
 class TaskProcess:
-    """The loop of one process. `wake_fd` becomes readable when `drain` was called by a signal handler."""
+    """The loop of one process. `wake` is rung by signals."""
 
-    def __init__(self, app: Longshore, options: WorkerOptions, owner: Owner, pen: Pen, wake_fd: int) -> None:
-        self._app = app
+    def __init__(self, app: Longshore, options: WorkerOptions, owner: Owner, pens: list[Pen], wake: WakePipe) -> None:
         self._options = options
         self._owner = owner
-        self._pen = pen
-        self._wake_fd = wake_fd
+        self._pen = pens[0]
+        self._wake = wake
         self._broker: Broker = app.broker
         self._read_ahead = ReadAhead()
-        self._plans = Plans(app, options)
-        self._endings = Endings(app, self._plans, self._pause)
+        plans = Plans(app, options)
+        self._endings = Endings(app, plans, self._pause)
+        self._runs = Runs(app, options, plans, self._endings)
         self._draining = False
 
     def drain(self) -> None:
@@ -57,7 +46,7 @@ class TaskProcess:
 
     def run(self) -> None:
         """Work until drained. A broker that goes away is waited for; one that refuses for good raises."""
-        consumer = self._broker.consumer(self._owner, self._options.queues, wake_fd=self._wake_fd)
+        consumer = self._broker.consumer(self._owner, self._options.queues, wake_fd=self._wake.fd)
         try:
             self._loop(consumer)
         except BackendError as error:
@@ -70,10 +59,8 @@ class TaskProcess:
         self._pen.ready()
         while not self._draining:
             try:
-                self._hand_over(consumer)
-                claims = consumer.claim(self._read_ahead.limit(), IDLE_WAIT_SECONDS)
+                self._step(consumer)
                 failures = 0
-                self._work_off(consumer, claims)
             except BrokerRefused:
                 raise
             except BrokerError as error:
@@ -81,6 +68,12 @@ class TaskProcess:
                 self._lost_broker(consumer, error, failures)
         self._hand_over(consumer)
         consumer.flush()
+
+    def _step(self, consumer: Consumer) -> None:
+        """Settle what has ended, claim, work it off."""
+        self._hand_over(consumer)
+        if not self._draining:  # waiting for the result backend may have taken the ring that told of it
+            self._work_off(consumer, consumer.claim(self._read_ahead.limit(), IDLE_WAIT_SECONDS))
 
     def _lost_broker(self, consumer: Consumer, error: BrokerError, failures: int) -> None:
         """What has not started goes back; what has ended is settled when the broker is there again."""
@@ -91,7 +84,7 @@ class TaskProcess:
         self._pause(reconnect_delay(failures))
 
     def _pause(self, seconds: float) -> bool:
-        select.select([self._wake_fd], [], [], seconds)
+        self._wake.wait(seconds)
         return self._draining
 
     # -- a batch -----------------------------------------------------------------------------------------------------
@@ -104,7 +97,7 @@ class TaskProcess:
             if may_be_long and (rest or self._endings):
                 self._free(consumer, rest)
                 rest = []
-            self._handle(consumer, claim)
+            self._work(consumer, claim)
             if may_be_long or self._draining:
                 self._free(consumer, rest)
                 break
@@ -112,6 +105,13 @@ class TaskProcess:
                 self._hand_over(consumer)
                 consumer.flush()
         self._pen.holding(0)
+
+    def _work(self, consumer: Consumer, claim: Claim) -> None:
+        prepared = self._runs.prepare(consumer, claim)
+        if prepared is not None:
+            self._runs.perform(prepared, self._pen)
+            self._read_ahead.measured(prepared.run.call.name, prepared.seconds)
+            self._runs.finish(prepared)
 
     def _free(self, consumer: Consumer, rest: list[Claim]) -> None:
         """Before a task that may be long: nothing waits behind it, neither a claim nor a settlement."""
@@ -124,103 +124,3 @@ class TaskProcess:
     def _hand_over(self, consumer: Consumer) -> None:
         self._endings.hand_over(consumer)
         self._pen.settled()
-
-    # -- one message -------------------------------------------------------------------------------------------------
-
-    def _handle(self, consumer: Consumer, claim: Claim) -> None:
-        now = datetime.now(UTC)
-        dead = self._options.dead_letter(claim.queue)
-        call = None
-        try:
-            call = parse_call(claim.message)
-            admission = admit(call, claim.deliveries, self._app.tasks, dead, now)
-        except MessageError as error:
-            admission = Bury("Undecodable", str(error))
-        if not isinstance(admission, RunNow):
-            self._tell(claim, call, admission)
-            verdict = refuse(admission, claim.message, claim.queue, dead=dead, deliveries=claim.deliveries, now=now)
-            self._endings.add(Ending(claim, call, verdict, acknowledged=False))
-        elif call is not None and not self._is_second_copy(call):
-            self._execute(consumer, claim, call)
-        else:
-            self._endings.add(Ending(claim, call, Verdict(), acknowledged=False))
-
-    def _tell(self, claim: Claim, call: TaskCall | None, admission: object) -> None:
-        what = f"task {call.name}[{call.id}]" if call else f"a message of queue {claim.queue}"
-        match admission:
-            case Park(_, _, reason):
-                logger.warning("%s: %s", what, reason)
-            case Bury(_, text):
-                logger.error("%s goes to the dead letters: %s", what, text)
-            case Expired():
-                logger.info("%s expired before it ran", what)
-
-    def _is_second_copy(self, call: TaskCall) -> bool:
-        """A tick published twice runs once, where there is a store; the same copy may run again after a crash."""
-        if call.tick is None or self._store is None:
-            return False
-        key, copy = f"tick:{call.tick.get('schedule')}:{call.tick.get('time')}", str(call.tick.get("copy"))
-        return not self._store.claim_once(key, copy, expires=TICK_MEMORY_SECONDS)
-
-    @cached_property
-    def _store(self) -> Store | None:
-        url = self._app.conf.store_url or self._app.conf.broker_url
-        try:
-            return open_store(url)
-        except LongshoreError:  # RabbitMQ alone has none: ticks are at-least-once there
-            return None
-
-    # -- one run -----------------------------------------------------------------------------------------------------
-
-    def _execute(self, consumer: Consumer, claim: Claim, call: TaskCall) -> None:
-        plan = self._plans.of(call.name)
-        run = Run(
-            call,
-            claim.message,
-            claim.queue,
-            redelivered=claim.redelivered,
-            deliveries=claim.deliveries,
-            hostname=self._options.name,
-            ignore_result=not plan.keeps_result_of(call),
-        )
-        if not plan.ack.late:
-            consumer.acknowledge_now(claim)
-        if plan.tracked and not run.ignore_result:
-            self._announce(call)
-        self._pen.start(call.id)
-        began = time.perf_counter()
-        execution = execute(plan.task, run)
-        seconds = time.perf_counter() - began
-        self._pen.end(failed=isinstance(execution.outcome, Failed))
-        self._read_ahead.measured(call.name, seconds)
-        self._log(plan, call, execution, seconds)
-        self._end(claim, call, execution, plan)
-
-    def _announce(self, call: TaskCall) -> None:
-        state = State(STARTED, {"pid": os.getpid(), "hostname": self._options.name})
-        try:
-            self._app.backend.store([meta_of(call, state)], expires=self._app.conf.result_expires)
-        except BackendError as error:
-            logger.warning("state STARTED of %s[%s] is not stored: %s", call.name, call.id, error)
-
-    def _end(self, claim: Claim, call: TaskCall, execution: Execution, plan: TaskPlan) -> None:
-        verdict = settle(
-            execution.outcome,
-            claim.message,
-            claim.queue,
-            ack=plan.ack,
-            dead=self._options.dead_letter(claim.queue),
-            deliveries=claim.deliveries,
-            now=datetime.now(UTC),
-        )
-        self._endings.add(Ending(claim, call, verdict, acknowledged=not plan.ack.late))
-
-    def _log(self, plan: TaskPlan, call: TaskCall, execution: Execution, seconds: float) -> None:
-        outcome = execution.outcome
-        if isinstance(outcome, Failed):
-            expected = bool(plan.task.throws) and isinstance(execution.error, tuple(plan.task.throws))
-            shown = execution.error if logger.isEnabledFor(logging.DEBUG) and not expected else None
-            failure = outcome.failure
-            logger.error("task %s[%s] failed after %.3f s: %s", call.name, call.id, seconds, failure, exc_info=shown)
-        elif logger.isEnabledFor(logging.INFO):
-            logger.info("task %s[%s] %s in %.3f s", call.name, call.id, type(outcome).__name__.lower(), seconds)

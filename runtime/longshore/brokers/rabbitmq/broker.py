@@ -38,7 +38,7 @@ CAPABILITIES = Capabilities(
     counts_leased=False,
     counts_delayed=False,
     fenced=True,
-    takeover_seconds=2.0 * HEARTBEAT_SECONDS,
+    takeover_seconds=3.0 * HEARTBEAT_SECONDS + 1,
     multi_host=True,
     celery_interop=True,
 )

@@ -210,6 +210,8 @@ class Connection:
             self.lost = ConnectionLost(f"the connection to RabbitMQ at {self.address.label} is closed")
 
     def _remember(self, error: ConnectionLost) -> ConnectionLost:
+        """Keep what the broker said about the end, if it said anything; the socket is of no more use."""
+        self.transport.close()
         if self.lost is None or self.lost.close is None:
             self.lost = error
         return self.lost

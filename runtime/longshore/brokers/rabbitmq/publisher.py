@@ -131,7 +131,7 @@ class Publisher:
         self._prepare_delays(parcels, connection, deadline)
         channel = self._confirming(connection, deadline)
         self._write([parcel for parcel in parcels if parcel.open], channel, deadline)
-        self._await_confirms(parcels, connection, deadline)
+        self._await_confirms(parcels, channel, deadline)
         if connection.blocked is not None and any(parcel.open for parcel in parcels):
             raise BrokerFull(_blocked(connection.blocked))
         for job in jobs:
@@ -165,12 +165,15 @@ class Publisher:
         if piece:
             channel.write(b"".join(piece), deadline)
 
-    def _await_confirms(self, parcels: list[Parcel], connection: Connection, deadline: float) -> None:
+    def _await_confirms(self, parcels: list[Parcel], channel: Channel, deadline: float) -> None:
         """Late confirms do no harm: their numbers are not used again."""
+        connection = channel.connection
         written = [parcel for parcel in parcels if parcel.open]
         numbers = [parcel.number for parcel in written]
         try:
             while self._confirms.waiting(numbers):
+                if channel.closed is not None:
+                    raise ChannelClosed(channel.closed)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break

@@ -97,8 +97,9 @@ class Transport:
 
     def close(self) -> None:
         """Close our descriptor; a copy in a forked process goes on."""
-        self._broken = self._broken or f"the connection to RabbitMQ at {self._label} is closed"
-        self._socket.close()
+        with self._call_lock:
+            self._broken = self._broken or f"the connection to RabbitMQ at {self._label} is closed"
+            self._socket.close()
 
     def _check(self) -> None:
         if self._broken is not None:

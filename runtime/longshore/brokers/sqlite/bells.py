@@ -12,11 +12,20 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+QUEUE_BELLS = 256
+"""Queues beyond that share bells, since descriptors are few: a listener may take the ring that was for another one, who
+then finds its message by looking, a little later.
+"""
 _SMALL_PIPE = 4096
 
 
+def queue_bell(number: int) -> int:
+    """Return the name of a queue's bell."""
+    return number % QUEUE_BELLS
+
+
 def bell_path(folder: Path, name: object) -> str:
-    """Return where the bell of a queue (its number) or of a result (its task's id) is."""
+    """Return where a bell is."""
     return f"{folder}/bell.{name}"
 
 

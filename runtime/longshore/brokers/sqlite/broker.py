@@ -76,7 +76,7 @@ class SQLiteBroker:
             self.database.write(lambda connection: connection.execute(PUT, rows[0]), timeout=deadline, puts=True)
         elif rows:
             self.database.write(lambda connection: connection.executemany(PUT, rows), timeout=deadline, puts=True)
-        self.database.ring({row[0] for row in rows})
+        self.database.ring_queues({row[0] for row in rows})
 
     def consumer(self, owner: Owner, queues: Sequence[str], *, wake_fd: int | None = None) -> SQLiteConsumer:
         """Claim as `owner`; queues that do not exist yet are watched all the same."""
@@ -135,7 +135,7 @@ class SQLiteBroker:
             return [queue for (number,) in numbers for queue in ledger.release(connection, number, is_started)]
 
         released = self.database.write(work)
-        self.database.ring(set(released))
+        self.database.ring_queues(released)
         return len(released)
 
     def sweep(self, queues: Sequence[str]) -> int:
@@ -155,7 +155,7 @@ class SQLiteBroker:
         if not any(waiting.values()):
             return 0
         promoted = self.database.write(lambda connection: ledger.promote(connection, numbers, now))
-        self.database.ring(promoted)
+        self.database.ring_queues(promoted)
         return min(sum(waiting.values()), ledger.PROMOTE_AT_ONCE)
 
     def report(self, report: WorkerReport) -> None:

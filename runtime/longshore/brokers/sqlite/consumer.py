@@ -126,7 +126,7 @@ class SQLiteConsumer:
             return
         try:
             self._send_pending()
-            self._database.ring(owners.retire(self._database, self._number))
+            self._database.ring_queues(owners.retire(self._database, self._number))
         finally:
             self._held.clear()
             self._idle.close()
@@ -157,6 +157,9 @@ class SQLiteConsumer:
     def _try(self, limit: int) -> list[Claim]:
         """Claim what is there. While there is nothing to settle, look first: reading disturbs nobody."""
         self._exhausted = True
+        if limit <= 0:
+            self._send_pending()
+            return []
         self._keep_peers()
         if not self._pending and not self._database.peek(self._claimer.has_work, (ledger.now_ms(),)):
             return []
@@ -169,7 +172,7 @@ class SQLiteConsumer:
             self._promote_at = time.monotonic() + PROMOTE_SECONDS
         self._settled(settled)
         if promoted:
-            self._database.ring(promoted)
+            self._database.ring_queues(promoted)
         return self._claimed(claimed)
 
     def _transact(
@@ -218,10 +221,10 @@ class SQLiteConsumer:
             changed = self._idle.changed()
             if changed:
                 self._sweep_at = min(self._sweep_at, self._swept_at + SWEEP_SECONDS_AFTER_CHANGE)
-            if awake.queues or awake.peer_died or changed or self._until_due() <= 0:
+            if awake.bells or awake.peer_died or changed or self._until_due() <= 0:
                 claims = self._try(limit)
-                if awake.queues and not self._exhausted:
-                    self._database.ring(awake.queues)
+                if awake.bells and not self._exhausted:
+                    self._database.ring(awake.bells)
                 if claims:
                     return claims
             self._keep_peers()
@@ -272,4 +275,4 @@ class SQLiteConsumer:
         self._late += settled.late
         if settled.queues or settled.names:
             with contextlib.suppress(BrokerError):
-                self._database.ring({*settled.queues, *self._numbers.find(list(settled.names)).values()})
+                self._database.ring_queues({*settled.queues, *self._numbers.find(list(settled.names)).values()})

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from longshore.brokers.sqlite.address import Address
-from longshore.brokers.sqlite.bells import Ringer
+from longshore.brokers.sqlite.bells import Ringer, queue_bell
 from longshore.brokers.sqlite.errors import explain, explain_os, full
 from longshore.brokers.sqlite.files import RESERVE_BYTES, Reserve, check_place, run_folder
 from longshore.brokers.sqlite.gate import Gate
@@ -41,7 +41,7 @@ class Database:
         self.timeout = address.timeout
         self._durability = address.durability
         self._reserve_checked = 0.0
-        self._opened = self._inode = 0
+        self._opened = self._inode = self._writes = 0
         self._forget()
         _DATABASES.add(self)
 
@@ -87,15 +87,19 @@ class Database:
             except sqlite3.Error as error:
                 raise explain(error, self.path) from error
 
-    def ring(self, names: Iterable[object]) -> None:
-        """Wake who waits for these queues; whoever just wrote has the file open."""
+    def ring(self, bells: Iterable[object]) -> None:
+        """Ring these bells; whoever just wrote has the file open."""
         if self.connection is not None:
-            self.ringer.ring(names)
+            self.ringer.ring(bells)
 
-    def version(self) -> tuple[int, int]:
-        """Return what changes when another connection writes; SQLite's number starts anew with each connection."""
+    def ring_queues(self, numbers: Iterable[int]) -> None:
+        """Wake who waits for these queues."""
+        self.ring({queue_bell(number) for number in numbers})
+
+    def version(self) -> tuple[int, int, int]:
+        """Return what changes with every write. SQLite's own number tells of other connections alone."""
         number = self.peek("PRAGMA data_version")[0][0]
-        return self._opened, int(str(number))
+        return self._opened, int(str(number)), self._writes
 
     def ensure_open(self) -> None:
         """Open the file, so that `folder`, `ringer` and `life` are there."""
@@ -130,6 +134,7 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 result = work(connection)
                 connection.execute("COMMIT")
+                self._writes += 1
             except BaseException as error:
                 self._roll_back(connection, error)
                 raise

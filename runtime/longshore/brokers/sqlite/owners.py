@@ -95,7 +95,7 @@ class Peers:
             return [queue for owner in owners for queue in ledger.take_over(connection, owner)]
 
         queues = self._database.write(work)
-        self._database.ring(set(queues))
+        self._database.ring_queues(queues)
         return queues
 
     def _overdue(self, owner: int) -> bool:

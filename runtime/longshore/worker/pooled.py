@@ -1,0 +1,154 @@
+"""One process of a worker in the modes `threads` and `asyncio`: many tasks at a time beside one consumer.
+
+The main thread claims as many messages as slots are free and settles what has ended; tasks run in threads, or on one
+event loop in a thread of its own. Whoever ends rings the main thread's pipe.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from longshore.app import Longshore
+from longshore.brokers.port import Broker, Consumer, Owner
+from longshore.core.backoff import reconnect_delay
+from longshore.exceptions import BackendError, BrokerError, BrokerRefused
+from longshore.worker.board import Pen
+from longshore.worker.endings import Endings
+from longshore.worker.options import WorkerOptions
+from longshore.worker.plan import Plans
+from longshore.worker.runs import Prepared, Runs
+from longshore.worker.signals import WakePipe
+
+logger = logging.getLogger("longshore.worker")
+
+IDLE_WAIT_SECONDS = 30.0
+
+
+class Executor(Protocol):
+    """Where tasks run. `submit` returns at once; `done` is called from anywhere when the run has ended."""
+
+    def submit(self, prepared: Prepared, pen: Pen, done: Callable[[], None]) -> None:
+        """Run it."""
+
+
+class ThreadExecutor:
+    """A thread for each slot."""
+
+    def __init__(self, slots: int) -> None:
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="task")
+
+    def submit(self, prepared: Prepared, pen: Pen, done: Callable[[], None]) -> None:
+        """Run it in a thread."""
+        self._pool.submit(Runs.perform, prepared, pen).add_done_callback(lambda _: done())
+
+
+class LoopExecutor:
+    """One event loop, in a daemon thread; a plain function runs in a thread beside it."""
+
+    def __init__(self, slots: int) -> None:
+        import asyncio
+        import threading
+
+        self._asyncio = asyncio
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(slots, thread_name_prefix="task"))
+        threading.Thread(target=self._loop.run_forever, name="loop", daemon=True).start()
+
+    def submit(self, prepared: Prepared, pen: Pen, done: Callable[[], None]) -> None:
+        """Run it on the loop."""
+        coroutine = Runs.perform_async(prepared, pen)
+        self._asyncio.run_coroutine_threadsafe(coroutine, self._loop).add_done_callback(lambda _: done())
+
+
+class PooledProcess:
+    """The loop of one process with many slots. `wake` is rung by signals and by tasks that end."""
+
+    def __init__(self, app: Longshore, options: WorkerOptions, owner: Owner, pens: list[Pen], wake: WakePipe) -> None:
+        self._options = options
+        self._owner = owner
+        self._wake = wake
+        self._broker: Broker = app.broker
+        plans = Plans(app, options)
+        self._endings = Endings(app, plans, self._pause)
+        self._runs = Runs(app, options, plans, self._endings)
+        self._first_pen = pens[0]
+        self._free = list(pens)
+        self._slots = len(pens)
+        self._ended: deque[tuple[Prepared, Pen]] = deque()
+        self._executor: Executor = (LoopExecutor if options.execution == "asyncio" else ThreadExecutor)(self._slots)
+        self._draining = False
+
+    def drain(self) -> None:
+        """Claim no more; what runs is finished. Safe in a signal handler."""
+        self._draining = True
+
+    def run(self) -> None:
+        """Work until drained. A broker that goes away is waited for; one that refuses for good raises."""
+        consumer = self._broker.consumer(self._owner, self._options.queues, wake_fd=self._wake.fd)
+        self._first_pen.ready()
+        failures = 0
+        try:
+            while not self._draining or len(self._free) < self._slots or self._ended:
+                try:
+                    self._step(consumer)
+                    failures = 0
+                except BrokerRefused:
+                    raise
+                except BrokerError as error:
+                    failures += 1
+                    self._lost_broker(error, failures)
+            self._endings.hand_over(consumer)
+            consumer.flush()
+        except BackendError as error:
+            logger.error("%s; what could not be stored goes back to its queue", error)
+        finally:
+            consumer.close()
+
+    def _step(self, consumer: Consumer) -> None:
+        """Settle what has ended, claim for the free slots, wait for news."""
+        self._collect()
+        self._endings.hand_over(consumer)
+        if self._ended:  # waiting for the result backend may have taken the ring that told of it
+            return
+        if self._draining or not self._free:
+            consumer.flush()
+            if not self._ended:
+                self._wake.wait(IDLE_WAIT_SECONDS)
+            return
+        for claim in consumer.claim(len(self._free), IDLE_WAIT_SECONDS):
+            prepared = self._runs.prepare(consumer, claim)
+            if prepared is not None:
+                self._submit(prepared)
+        self._wake.wait(0)
+
+    def _submit(self, prepared: Prepared) -> None:
+        pen = self._free.pop()
+        pen.holding(1)
+
+        def done() -> None:
+            self._ended.append((prepared, pen))
+            self._wake.ring()
+
+        self._executor.submit(prepared, pen, done)
+
+    def _collect(self) -> None:
+        while self._ended:
+            prepared, pen = self._ended.popleft()
+            self._runs.finish(prepared)
+            pen.holding(0)
+            pen.settled()
+            self._free.append(pen)
+
+    def _lost_broker(self, error: BrokerError, failures: int) -> None:
+        """Running tasks go on; their settlements are noted, and leave when the broker is back."""
+        if failures == 1:
+            logger.warning("broker lost: %s; trying again until it is back", error)
+        self._pause(reconnect_delay(failures))
+
+    def _pause(self, seconds: float) -> bool:
+        self._wake.wait(seconds)
+        return self._draining

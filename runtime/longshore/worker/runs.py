@@ -1,0 +1,181 @@
+"""From a claim to its ending, in three steps, so that every execution mode shares them.
+
+`prepare` decides whether a message runs (in the consumer's thread), `perform` runs it (wherever the mode does),
+`finish` decides what becomes of it (in the consumer's thread again).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from longshore.app import Longshore
+from longshore.brokers.port import Claim, Consumer
+from longshore.core.admission import Bury, Expired, Park, admit
+from longshore.core.admission import Run as RunNow
+from longshore.core.protocol import TaskCall, parse_call
+from longshore.core.refusal import refuse
+from longshore.core.settle import STARTED, Failed, State, Verdict, settle
+from longshore.exceptions import BackendError, LongshoreError, MessageError
+from longshore.execution import Execution, Run, execute, execute_async
+from longshore.stores import open_store
+from longshore.stores.port import Store
+from longshore.worker.board import Pen
+from longshore.worker.endings import Ending, Endings, meta_of
+from longshore.worker.options import WorkerOptions
+from longshore.worker.plan import Plans, TaskPlan
+
+logger = logging.getLogger("longshore.worker")
+
+TICK_MEMORY_SECONDS = 24 * 3600.0
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A claim that runs, and afterwards how that ended."""
+
+    claim: Claim
+    plan: TaskPlan
+    run: Run
+    execution: Execution | None = None
+    seconds: float = 0.0
+
+
+class Runs:
+    """The three steps for one process."""
+
+    def __init__(self, app: Longshore, options: WorkerOptions, plans: Plans, endings: Endings) -> None:
+        self._app = app
+        self._options = options
+        self._plans = plans
+        self._endings = endings
+
+    # -- before ------------------------------------------------------------------------------------------------------
+
+    def prepare(self, consumer: Consumer, claim: Claim) -> Prepared | None:
+        """Return what is to run; `None` for a message that does not run now, whose ending is noted.
+
+        An early-acked task is acknowledged here: when this returns, nobody gets its message again.
+        """
+        now = datetime.now(UTC)
+        dead = self._options.dead_letter(claim.queue)
+        call = None
+        try:
+            call = parse_call(claim.message)
+            admission = admit(call, claim.deliveries, self._app.tasks, dead, now)
+        except MessageError as error:
+            admission = Bury("Undecodable", str(error))
+        if not isinstance(admission, RunNow):
+            _tell(claim, call, admission)
+            verdict = refuse(admission, claim.message, claim.queue, dead=dead, deliveries=claim.deliveries, now=now)
+        elif call is not None and not self._is_second_copy(call):
+            return self._prepared(consumer, claim, call)
+        else:
+            verdict = Verdict()
+        self._endings.add(Ending(claim, call, verdict, acknowledged=False))
+        return None
+
+    def _prepared(self, consumer: Consumer, claim: Claim, call: TaskCall) -> Prepared:
+        plan = self._plans.of(call.name)
+        run = Run(
+            call,
+            claim.message,
+            claim.queue,
+            redelivered=claim.redelivered,
+            deliveries=claim.deliveries,
+            hostname=self._options.name,
+            ignore_result=not plan.keeps_result_of(call),
+        )
+        if not plan.ack.late:
+            consumer.acknowledge_now(claim)
+        if plan.tracked and not run.ignore_result:
+            self._announce(call)
+        return Prepared(claim, plan, run)
+
+    def _is_second_copy(self, call: TaskCall) -> bool:
+        """A tick published twice runs once, where there is a store; the same copy may run again after a crash."""
+        if call.tick is None or self._store is None:
+            return False
+        key, copy = f"tick:{call.tick.get('schedule')}:{call.tick.get('time')}", str(call.tick.get("copy"))
+        return not self._store.claim_once(key, copy, expires=TICK_MEMORY_SECONDS)
+
+    @cached_property
+    def _store(self) -> Store | None:
+        url = self._app.conf.store_url or self._app.conf.broker_url
+        try:
+            return open_store(url)
+        except LongshoreError:  # RabbitMQ alone has none: ticks are at-least-once there
+            return None
+
+    def _announce(self, call: TaskCall) -> None:
+        state = State(STARTED, {"pid": os.getpid(), "hostname": self._options.name})
+        try:
+            self._app.backend.store([meta_of(call, state)], expires=self._app.conf.result_expires)
+        except BackendError as error:
+            logger.warning("state STARTED of %s[%s] is not stored: %s", call.name, call.id, error)
+
+    # -- the run -----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def perform(prepared: Prepared, pen: Pen) -> None:
+        """Run it in this thread, and note how that ended."""
+        pen.start(prepared.run.call.id)
+        began = time.perf_counter()
+        prepared.execution = execute(prepared.plan.task, prepared.run)
+        prepared.seconds = time.perf_counter() - began
+        pen.end(failed=isinstance(prepared.execution.outcome, Failed))
+
+    @staticmethod
+    async def perform_async(prepared: Prepared, pen: Pen) -> None:
+        """Run it on the running event loop, and note how that ended."""
+        pen.start(prepared.run.call.id)
+        began = time.perf_counter()
+        prepared.execution = await execute_async(prepared.plan.task, prepared.run)
+        prepared.seconds = time.perf_counter() - began
+        pen.end(failed=isinstance(prepared.execution.outcome, Failed))
+
+    # -- after -------------------------------------------------------------------------------------------------------
+
+    def finish(self, prepared: Prepared) -> None:
+        """Decide what becomes of the message and the result, and note it."""
+        claim, execution, plan = prepared.claim, prepared.execution, prepared.plan
+        assert execution is not None
+        verdict = settle(
+            execution.outcome,
+            claim.message,
+            claim.queue,
+            ack=plan.ack,
+            dead=self._options.dead_letter(claim.queue),
+            deliveries=claim.deliveries,
+            now=datetime.now(UTC),
+        )
+        _log(prepared, execution)
+        self._endings.add(Ending(claim, prepared.run.call, verdict, acknowledged=not plan.ack.late))
+
+
+def _tell(claim: Claim, call: TaskCall | None, admission: object) -> None:
+    what = f"task {call.name}[{call.id}]" if call else f"a message of queue {claim.queue}"
+    match admission:
+        case Park(_, _, reason):
+            logger.warning("%s: %s", what, reason)
+        case Bury(_, text):
+            logger.error("%s goes to the dead letters: %s", what, text)
+        case Expired():
+            logger.info("%s expired before it ran", what)
+
+
+def _log(prepared: Prepared, execution: Execution) -> None:
+    call, seconds, outcome = prepared.run.call, prepared.seconds, execution.outcome
+    if isinstance(outcome, Failed):
+        throws = tuple(prepared.plan.task.throws)
+        shown = execution.error if logger.isEnabledFor(logging.DEBUG) else None
+        if isinstance(execution.error, throws):
+            shown = None
+        failure = outcome.failure
+        logger.error("task %s[%s] failed after %.3f s: %s", call.name, call.id, seconds, failure, exc_info=shown)
+    elif logger.isEnabledFor(logging.INFO):
+        logger.info("task %s[%s] %s in %.3f s", call.name, call.id, type(outcome).__name__.lower(), seconds)
