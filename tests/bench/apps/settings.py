@@ -1,0 +1,18 @@
+"""What a trial asks of a system, from the environment: where broker and results are, and what is promised."""
+
+from __future__ import annotations
+
+import os
+
+BROKER = os.environ.get("BENCH_BROKER", "")
+"""Address of the broker; for SQLite the path of the file."""
+RESULTS = os.environ.get("BENCH_RESULTS", "")
+"""Address of a Redis database for results; empty: no results are stored."""
+KIND = os.environ.get("BENCH_KIND", "redis")
+"""redis, rabbitmq or sqlite."""
+EARLY = os.environ.get("BENCH_EARLY") == "1"
+CONFIRM = os.environ.get("BENCH_CONFIRM") == "1"
+DURABILITY = os.environ.get("BENCH_DURABILITY", "normal")
+SLOTS = int(os.environ.get("BENCH_SLOTS", "0"))
+"""Tasks side by side in one process, where a system asks for it in code; 0 is what suits no-op tasks."""
+QUEUE = "bench"

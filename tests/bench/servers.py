@@ -1,0 +1,97 @@
+"""The servers of a run, started by the tests' own support modules on ports of their own, and emptied between trials."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import TracebackType
+
+import amqp
+
+from tests.support import rabbitmq as rabbitmq_support
+from tests.support import redis as redis_support
+from tests.support.rabbitmq import RabbitMQServer
+from tests.support.redis import RedisServer
+
+QUEUE = "bench"
+BROKER_DATABASE, RESULT_DATABASE = 0, 1
+
+
+class Servers:
+    """Starts a server when a row first needs it; a broker that cannot run here has its reason in `missing`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._redis: dict[str, RedisServer] = {}
+        self._rabbitmq: RabbitMQServer | None = None
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for server in self._redis.values():
+            server.kill()
+        if self._rabbitmq is not None:
+            self._rabbitmq.close()
+
+    @staticmethod
+    def missing(kind: str) -> str | None:
+        """Return why a broker cannot be started here, or `None`."""
+        return {"redis": redis_support.missing, "rabbitmq": rabbitmq_support.missing}.get(kind, lambda: None)()
+
+    def redis(self, *options: str) -> RedisServer:
+        """Return the Redis with these options."""
+        key = " ".join(options)
+        if key not in self._redis:
+            server = RedisServer(self._folder / f"redis-{len(self._redis)}", *options)
+            self._redis[key] = server
+            server.start()
+        return self._redis[key]
+
+    @property
+    def rabbitmq(self) -> RabbitMQServer:
+        """Return the RabbitMQ."""
+        if self._rabbitmq is None:
+            server = RabbitMQServer(self._folder / "rabbitmq")
+            self._rabbitmq = server
+            server.start()
+        return self._rabbitmq
+
+    def fresh(self, kind: str, *, queue_type: str = "classic") -> str:
+        """Empty a broker and return its address (for SQLite: the path of a new file)."""
+        if kind == "redis":
+            with self.redis().client() as client:
+                client.flushall()
+            return self.redis().url(database=BROKER_DATABASE)
+        if kind == "rabbitmq":
+            self._fresh_queue(queue_type)
+            return self.rabbitmq.url()
+        folder = self._folder / "sqlite"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return str(folder / "bench.db")
+
+    def results(self) -> str:
+        """Return the address of the database for results; `fresh("redis")` empties it too."""
+        with self.redis().client(RESULT_DATABASE) as client:
+            client.flushdb()
+        return self.redis().url(database=RESULT_DATABASE)
+
+    def rabbitmq_depth(self) -> int:
+        """Return how many messages wait in the queue, once no worker holds any."""
+        with self._amqp() as connection:
+            return int(connection.channel().queue_declare(QUEUE, passive=True).message_count)
+
+    def _fresh_queue(self, queue_type: str) -> None:
+        """Delete the queue and what systems keep beside it; only a quorum queue is declared here, to be adopted."""
+        with self._amqp() as connection:
+            channel = connection.channel()
+            for name in (QUEUE, f"{QUEUE}.DQ", f"{QUEUE}.XQ", f"{QUEUE}.dead_letter", f"{QUEUE}.delay"):
+                channel.queue_delete(name)
+            if queue_type == "quorum":
+                channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+
+    def _amqp(self) -> amqp.Connection:
+        connection = amqp.Connection(f"127.0.0.1:{self.rabbitmq.port}")
+        connection.connect()
+        return connection
