@@ -36,7 +36,7 @@ def codestats(state: Path, *options: str) -> dict:
 def test_agrees_with_a_plain_loop(tmp_path, plain):
     report = codestats(tmp_path)
     assert {name: report[name] for name in plain} == plain
-    assert report["files"] > 1000
+    assert report["files"] > 500, "a Debian without its test package has 668, others about 1,800"
     assert report["complete"]
     assert report["expected"] == report["files"] + sum(plain["reasons"].values())
     run = report["run"]
