@@ -12,6 +12,11 @@
 {{- end }}
 {{- end }}
 
+{{- define "longshore.leaseName" -}}
+{{- $name := include "longshore.fullname" . }}
+{{- ternary $name (printf "%s-operator" $name) (hasSuffix "-operator" $name) }}
+{{- end }}
+
 {{- define "longshore.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "longshore.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -94,8 +94,6 @@ def _foreign(pool: WorkerPool, workload: Workload) -> Fault | None:
 
 
 def _refusal(context: Context, pool: WorkerPool) -> Fault | None:
-    if pool.spec.execution != "Processes":
-        return Fault(Reason.NOT_SUPPORTED, f"execution {pool.spec.execution} is not there yet; use Processes")
     if context.options.images_required and not has_image(pool):
         return Fault(Reason.NO_IMAGE, "set spec.image, or the image of the container `worker` in spec.template")
     return None
