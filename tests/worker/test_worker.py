@@ -5,80 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import uuid
-from pathlib import Path
 
 import pytest
 
-from longshore.app import Longshore
-from longshore.brokers.port import QueueSpec
 from longshore.exceptions import ImproperlyConfigured, TimeoutError  # noqa: A004
 from longshore.message import DEAD_HEADER
-from tests.support.workers import Worker, is_gone, running_worker, wait_for
+from tests.support.workers import Worker, is_gone, wait_for
 from tests.worker import tasks_for_tests as tasks
-
-APP = "tests.worker.tasks_for_tests:app"
-
-
-class Bench:
-    """A folder with effects, a broker, results, and a client on them."""
-
-    def __init__(self, folder: Path, broker: str, results: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        self.broker = broker
-        self.effects_file = folder / "effects"
-        self.environ = {"EFFECTS": str(self.effects_file), "LONGSHORE_RESULT_BACKEND": results}
-        monkeypatch.setenv("LONGSHORE_BROKER_URL", broker)
-        monkeypatch.setenv("LONGSHORE_RESULT_BACKEND", results)
-        self.app: Longshore = tasks.app
-        self.app.close()
-        self.queue = f"q-{uuid.uuid4().hex[:8]}"
-        monkeypatch.setitem(self.app.conf, "task_default_queue", self.queue)
-        self.app.broker.declare([QueueSpec(self.queue), QueueSpec(f"{self.queue}.dead")])
-
-    def worker(self, *options: str):
-        return running_worker(
-            APP, "-Q", self.queue, *options, broker=self.broker, log=self.folder / "log", environ=self.environ
-        )
-
-    def effects(self) -> list[str]:
-        return self.effects_file.read_text().splitlines() if self.effects_file.exists() else []
-
-    def depth(self):
-        return self.app.broker.depths([self.queue])[self.queue]
-
-    def dead(self):
-        return self.app.broker.peek(f"{self.queue}.dead", 1000)
-
-    @property
-    def counts_all(self) -> bool:
-        capabilities = self.app.broker.capabilities
-        return capabilities.counts_leased and capabilities.counts_delayed
-
-    def empty(self) -> bool:
-        """Nothing is ready, leased or delayed, as far as this broker can tell."""
-        depth = self.depth()
-        return depth is not None and not (depth.ready or depth.leased or depth.delayed)
-
-
-@pytest.fixture(
-    params=[
-        "sqlite",
-        pytest.param("redis", marks=pytest.mark.integration),
-        pytest.param("rabbitmq", marks=pytest.mark.integration),
-    ]
-)
-def bench(request, tmp_path, monkeypatch):
-    results = f"sqlite:///{tmp_path}/results.db"
-    if request.param == "sqlite":
-        broker = f"sqlite:///{tmp_path}/broker.db"
-    elif request.param == "redis":
-        broker = results = request.getfixturevalue("redis_url")
-    else:
-        broker = request.getfixturevalue("rabbitmq_url")
-    bench = Bench(tmp_path, broker, results, monkeypatch)
-    yield bench
-    bench.app.close()
 
 
 def killed(worker: Worker, pid: int) -> None:

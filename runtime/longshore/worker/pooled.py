@@ -92,7 +92,7 @@ class PooledProcess:
         self._first_pen.ready()
         failures = 0
         try:
-            while not self._draining or len(self._free) < self._slots or self._ended:
+            while not self._is_done():
                 try:
                     self._step(consumer)
                     failures = 0
@@ -112,18 +112,20 @@ class PooledProcess:
         """Settle what has ended, claim for the free slots, wait for news."""
         self._collect()
         self._endings.hand_over(consumer)
-        if self._ended:  # waiting for the result backend may have taken the ring that told of it
+        if self._ended or self._is_done():  # waiting for the result backend may have taken the ring that told of it
             return
         if self._draining or not self._free:
             consumer.flush()
-            if not self._ended:
-                self._wake.wait(IDLE_WAIT_SECONDS)
+            self._wake.wait(IDLE_WAIT_SECONDS)
             return
         for claim in consumer.claim(len(self._free), IDLE_WAIT_SECONDS):
             prepared = self._runs.prepare(consumer, claim)
             if prepared is not None:
                 self._submit(prepared)
         self._wake.wait(0)
+
+    def _is_done(self) -> bool:
+        return self._draining and len(self._free) == self._slots
 
     def _submit(self, prepared: Prepared) -> None:
         pen = self._free.pop()
