@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,9 @@ def codestats(state: Path, *options: str) -> dict:
 def test_agrees_with_a_plain_loop(tmp_path, plain):
     report = codestats(tmp_path)
     assert {name: report[name] for name in plain} == plain
-    assert report["files"] > 500, "a Debian without its test package has 668, others about 1,800"
+    if find_spec("test.test_ast"):  # Debian keeps the library's own tests, and the files that fail, in another package
+        assert report["files"] > 1000
+        assert sum(plain["reasons"].values()) > 0
     assert report["complete"]
     assert report["expected"] == report["files"] + sum(plain["reasons"].values())
     run = report["run"]

@@ -43,6 +43,8 @@ class ScaleInputs:
     """Tasks a busy slot finishes in a second; `None` until it has been measured."""
     held: int | None = None
     """Claims that the pool's workers report; stands in for `leased` where a broker cannot count."""
+    processed: int | None = None
+    """Runs that ended, as the pool's workers count them: short tasks come and go between two samples of the queue."""
     problem: str | None = None
     """Why more replicas would not help (CrashLoopBackOff, ImagePullBackOff …)."""
     sampled_at: float | None = None
@@ -83,6 +85,7 @@ class ScaleMemory:
     idle_since: float | None = None
     idle_samples: int = 0
     sampled_at: float | None = None
+    processed: int | None = None
 
 
 ScaleReason = Literal[
@@ -171,7 +174,9 @@ def _tasks(count: int) -> str:
 
 def _note_idleness(inputs: ScaleInputs, memory: ScaleMemory, now: float) -> ScaleMemory:
     """Count agreeing empty samples; a sample that was seen before does not count twice."""
-    if backlog_of(inputs) > 0:
+    worked = memory.processed is not None and (inputs.processed or 0) > memory.processed
+    memory = replace(memory, processed=inputs.processed)
+    if worked or backlog_of(inputs) > 0:
         return replace(memory, idle_since=None, idle_samples=0, sampled_at=inputs.sampled_at)
     if memory.idle_since is None:
         return replace(memory, idle_since=now, idle_samples=1, sampled_at=inputs.sampled_at)

@@ -54,6 +54,7 @@ def inputs_of(scene: Scene, problem: Fault | None, now: float) -> ScaleInputs:
         slots_per_replica=concurrency_of(scene.pool),
         service_rate=scene.memory.rates.rate,
         held=sum(report.held for report in scene.reports) if measurement is not None else None,
+        processed=sum(report.processed for report in scene.reports) if measurement is not None else None,
         problem=problem.message if problem is not None and problem.reason in _HOPELESS else None,
         sampled_at=measurement.at if measurement is not None else None,
     )

@@ -125,6 +125,19 @@ def test_a_task_or_a_blind_moment_starts_the_idle_time_anew(interruption: QueueL
     assert (after.desired, after.reason) == (1, "CoolingDown")
 
 
+def test_tasks_that_come_and_go_between_two_samples_keep_the_pool_from_zero() -> None:
+    rules, memory = policy(scale_to_zero_after_seconds=5), ScaleMemory()
+    for second in range(20):
+        working = replace(pool(1, sampled_at=NOW + second), processed=second // 2)
+        decision = decide(working, rules, memory, NOW + second)
+        assert (decision.desired, decision.reason) == (1, "CoolingDown")
+        memory = decision.memory
+    for second in range(20, 26):
+        decision = decide(replace(pool(1, sampled_at=NOW + second), processed=9), rules, memory, NOW + second)
+        memory = decision.memory
+    assert (decision.desired, decision.reason) == (0, "Idle")
+
+
 def test_a_new_operator_does_not_take_an_idle_pool_to_zero_at_once() -> None:
     assert decide(pool(1, sampled_at=NOW), policy()).reason == "CoolingDown"
 
