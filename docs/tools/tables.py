@@ -1,0 +1,128 @@
+"""The references that are tables of values: settings, what brokers can do, metrics."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from docs.tools.markdown import page, table
+
+
+def settings_page() -> str:
+    """Return the page of settings."""
+    from longshore.settings import SETTINGS
+
+    rows = [(f"`{name}`", f"`{_shown(default)}`", meaning) for name, (default, _, meaning) in sorted(SETTINGS.items())]
+    introduction = """\
+Settings are Celery's, in lower case, where they mean the same. They are given to the app
+(`Longshore("shop", task_acks_late=True)`), assigned (`app.conf.task_acks_late = True`), or read from a module
+(`app.config_from_object("shop.settings")`; with `namespace="CELERY"` the names that begin with `CELERY_`).
+
+An unknown name and a wrong value are errors when they are set, not later. The [environment](environment.md) wins over
+the code: the same code runs on a laptop and in a pod. Durations are seconds, or a `timedelta`."""
+    return page("Settings", introduction, table(("setting", "default", "meaning"), rows))
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple | dict | list) and not default:
+        return "empty"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+_QUESTIONS: Mapping[str, str] = {
+    "delayed": "ETA, countdown and retries wait in the broker",
+    "priorities": "priorities 0 to 9, 9 first",
+    "atomic_settle": "a settlement and what it sends (a retry, a dead letter) are one transaction",
+    "counts_leased": "tells how many messages workers hold",
+    "counts_delayed": "tells how many messages wait for their time",
+    "fenced": "refuses the settlement of a claim that another worker has by now",
+    "takeover_seconds": "seconds until the claims of a worker that fell silent are back, at most",
+    "multi_host": "workers on several hosts",
+    "celery_interop": "Celery's clients and workers share the queues",
+}
+_NOTES = """\
+Where a broker says no, what was promised is kept by other means, or asking for it is an error; it is never silently
+left out:
+
+- Without one transaction for a settlement and its sends, the sends are confirmed first and the claim is removed
+  afterwards: a death in between makes a duplicate, never a loss.
+- Where a broker cannot count what workers hold, the workers' own reports stand in for it.
+- What a broker cannot tell is shown as unknown (`-`, `?`, an absent field), never as 0.
+- RabbitMQ alone has no store: a tick of a CronSchedule that is published twice (by a leader that died between two
+  steps) runs twice there, unless `LONGSHORE_STORE_URL` names a Redis.
+
+The takeover time is for a machine or pod that vanishes without closing its connections. Of a child process that dies
+while its worker lives, the claims are back at once, on every broker."""
+
+
+def brokers_page() -> str:
+    """Return the page of what each broker can do."""
+    found = _capabilities()
+    assert set(_QUESTIONS) == set(next(iter(found.values()))) - {"name"}, "a capability has no row here"
+    rows = [
+        (question, *(_answer(capabilities[name]) for capabilities in found.values()))
+        for name, question in _QUESTIONS.items()
+    ]
+    introduction = """\
+The scheme of the address chooses the broker: `sqlite:///FILE`, `redis://` and `rediss://`, `amqp://` and `amqps://`.
+One suite of tests (`tests/brokers/contract.py`) runs on all three. How to choose: [brokers](../how-to/brokers.md).
+Options of the addresses, and what is kept where: [SQLite](sqlite.md), [Redis](redis.md)."""
+    return page("What each broker can do", introduction, table(("", *(f"**{name}**" for name in found)), rows), _NOTES)
+
+
+def _capabilities() -> dict[str, dict[str, Any]]:
+    from longshore.brokers import open_broker
+
+    opened = {
+        "SQLite": open_broker("sqlite:///unused.db"),
+        "Redis": open_broker("redis://localhost/0"),
+        "RabbitMQ": open_broker("amqp://localhost//"),
+    }
+    return {name: asdict(broker.capabilities) for name, broker in opened.items()}
+
+
+def _answer(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def metrics_page() -> str:
+    """Return the page of metrics and probes."""
+    rows = [(f"`{name}`", kind, meaning) for name, kind, meaning in worker_metrics()]
+    introduction = """\
+A worker serves `/healthz`, `/readyz` and `/metrics` where it has an HTTP port: 8080 in the pods of a WorkerPool;
+elsewhere where `--http-port` or `LONGSHORE_HTTP_PORT` says one. The supervisor answers: neither the broker nor a task
+that holds the GIL of a worker process delays it.
+
+| path | 200 | 503 |
+| --- | --- | --- |
+| `/healthz` | the supervisor lives | |
+| `/readyz` | at least one process claims | none does yet, or the worker drains |
+| `/metrics` | Prometheus text | |"""
+    operator = """\
+The operator serves the same three paths on port 8080 (`httpPort` in the chart's values). Its `/readyz` says whether its
+caches are filled; its metrics are `longshore_operator_leader`, `longshore_operator_lease_renewals_total`,
+`longshore_operator_reconciles_total`, `longshore_operator_reconcile_failures_total`,
+`longshore_operator_queue_length` and `longshore_operator_api_requests_total` by method.
+
+There are no metrics per task name and no histograms yet."""
+    workers = "## Of a worker\n\n" + table(("metric", "type", "meaning"), rows)
+    return page("Metrics and probes", introduction, workers, f"## Of the operator\n\n{operator}")
+
+
+def worker_metrics() -> list[tuple[str, str, str]]:
+    """Ask a worker's own server for its metrics: name, type, meaning."""
+    from longshore.worker.board import Board
+    from longshore.worker.health import HealthServer
+
+    class _Idle:
+        draining = False
+
+    class _NoSocket(HealthServer):
+        def __init__(self) -> None:
+            self._board, self._keeper = Board(1), _Idle()  # type: ignore[assignment]
+
+    text = _NoSocket().answer("/metrics")[1].decode()
+    kinds = dict(re.findall(r"# TYPE (\S+) (\S+)", text))
+    return [(name, kinds[name], meaning) for name, meaning in re.findall(r"# HELP (\S+) (.+)", text)]
