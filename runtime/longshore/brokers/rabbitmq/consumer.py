@@ -391,10 +391,8 @@ class RabbitMQConsumer:
 
     def _try_connect(self, deadline: float) -> None:
         limit = max(deadline, time.monotonic() + CALL_SECONDS)
-        name = f"longshore {self._owner} {os.getpid()}"
         try:
-            connection = Connection.open(self._address, name, limit, heartbeat=self._address.heartbeat)
-            self._intake = open_intake(connection, self._queues, limit)
+            self._intake = self._open(limit)
         except (BrokerUnavailable, ChannelClosed):
             self._back_off()
             if time.monotonic() >= deadline:
@@ -403,6 +401,15 @@ class RabbitMQConsumer:
         self._generation += 1
         self._failures = 0
         TENDER.add(self)
+
+    def _open(self, limit: float) -> Intake:
+        name = f"longshore {self._owner} {os.getpid()}"
+        connection = Connection.open(self._address, name, limit, heartbeat=self._address.heartbeat)
+        try:
+            return open_intake(connection, self._queues, limit)
+        except BaseException:
+            connection.close_socket()
+            raise
 
     def _back_off(self) -> None:
         self._retry_at = time.monotonic() + BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
