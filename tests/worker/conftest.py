@@ -45,6 +45,9 @@ class Bench:
     def dead(self):
         return self.app.broker.peek(f"{self.queue}.dead", 1000)
 
+    def reports(self):
+        return [report for report in self.app.broker.workers() if self.queue in report.queues]
+
     @property
     def counts_all(self) -> bool:
         capabilities = self.app.broker.capabilities

@@ -117,6 +117,7 @@ def test_an_unknown_task_is_parked_and_never_dropped(bench):
     bench.app.send_task("nobody.knows", queue=bench.queue)
     with bench.worker("-c", "1") as worker:
         wait_for("parked", lambda: "it waits" in worker.log)
+        wait_for("reported", lambda: [report.unknown_tasks for report in bench.reports()] == [("nobody.knows",)])
         if bench.counts_all:
             wait_for("in the delayed store", lambda: bench.depth().delayed == 1)
 

@@ -134,6 +134,8 @@ class WorkerReport:
     started_at: float
     at: float
     """When it was said, by the broker's clock where there is one."""
+    unknown_tasks: tuple[str, ...] = ()
+    """Names of tasks that were parked lately, because no task of that name is registered."""
 
 
 class Consumer(Protocol):

@@ -15,6 +15,8 @@ _NUMBERS = struct.Struct("<QQQdB")  # processed, failed, held, started_at (monot
 _ID_BYTES = 256
 _SLOT_BYTES = 512
 _LENGTH = struct.Struct("<H")
+_UNKNOWN_AT = 320
+_UNKNOWN = struct.Struct("<d160p")  # when a task was parked last, and its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,10 @@ class Slot:
     started_at: float
     ready: bool
     task_id: str | None
+    unknown_task: str = ""
+    """The task that was parked last because this app has none of that name."""
+    unknown_at: float = 0.0
+    """When that was (monotonic)."""
 
     @property
     def busy(self) -> bool:
@@ -48,7 +54,10 @@ class Board:
         (length,) = _LENGTH.unpack_from(self._memory, base + _NUMBERS.size)
         start = base + _NUMBERS.size + _LENGTH.size
         task_id = self._memory[start : start + min(length, _ID_BYTES)].decode("utf-8", "replace") if length else None
-        return Slot(processed, failed, held, started_at, bool(ready), task_id)
+        unknown_at, unknown = _UNKNOWN.unpack_from(self._memory, base + _UNKNOWN_AT)
+        return Slot(
+            processed, failed, held, started_at, bool(ready), task_id, unknown.decode("utf-8", "replace"), unknown_at
+        )
 
     def clear_run(self, index: int) -> None:
         """Mark a slot idle and not ready, once its child is dead; its totals stay."""
@@ -97,6 +106,10 @@ class Pen:
         self._processed += 1
         self._failed += failed
         self._write(0.0)
+
+    def parked(self, task_name: str) -> None:
+        """Say that a task of this name is not known here."""
+        _UNKNOWN.pack_into(self._memory, self._base + _UNKNOWN_AT, time.monotonic(), task_name.encode())
 
     def settled(self) -> None:
         """Say that the last task is settled as well: a death from now on has no started task."""

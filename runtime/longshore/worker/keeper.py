@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from longshore.brokers.port import Broker, Owner, WorkerReport
 from longshore.exceptions import BrokerError
-from longshore.worker.board import Board
+from longshore.worker.board import Board, Slot
 from longshore.worker.options import WorkerOptions
 
 logger = logging.getLogger("longshore.worker")
@@ -24,6 +24,7 @@ logger = logging.getLogger("longshore.worker")
 SWEEP_SECONDS = 1.0
 KEEP_SECONDS = 2.0
 TASKS_IN_REPORT = 200
+UNKNOWN_SECONDS = 120.0
 
 
 class Keeper:
@@ -130,4 +131,10 @@ class Keeper:
             host=socket.gethostname(),
             started_at=self._started_at,
             at=time.time(),
+            unknown_tasks=tuple(sorted({slot.unknown_task for slot in slots if _is_recent(slot)})),
         )
+
+
+def _is_recent(slot: Slot) -> bool:
+    """A parked task comes back after a minute at most."""
+    return bool(slot.unknown_task) and time.monotonic() - slot.unknown_at < UNKNOWN_SECONDS

@@ -119,7 +119,7 @@ class PooledProcess:
             self._wake.wait(IDLE_WAIT_SECONDS)
             return
         for claim in consumer.claim(len(self._free), IDLE_WAIT_SECONDS):
-            prepared = self._runs.prepare(consumer, claim)
+            prepared = self._runs.prepare(consumer, claim, self._first_pen)
             if prepared is not None:
                 self._submit(prepared)
         self._wake.wait(0)

@@ -56,7 +56,7 @@ class Runs:
 
     # -- before ------------------------------------------------------------------------------------------------------
 
-    def prepare(self, consumer: Consumer, claim: Claim) -> Prepared | None:
+    def prepare(self, consumer: Consumer, claim: Claim, pen: Pen) -> Prepared | None:
         """Return what is to run; `None` for a message that does not run now, whose ending is noted.
 
         An early-acked task is acknowledged here: when this returns, nobody gets its message again.
@@ -71,6 +71,8 @@ class Runs:
             admission = Bury("Undecodable", str(error))
         if not isinstance(admission, RunNow):
             _tell(claim, call, admission)
+            if call is not None and isinstance(admission, Park):
+                pen.parked(call.name)
             verdict = refuse(admission, claim.message, claim.queue, dead=dead, deliveries=claim.deliveries, now=now)
         elif call is not None and not self._is_second_copy(call):
             return self._prepared(consumer, claim, call)

@@ -107,7 +107,7 @@ class TaskProcess:
         self._pen.holding(0)
 
     def _work(self, consumer: Consumer, claim: Claim) -> None:
-        prepared = self._runs.prepare(consumer, claim)
+        prepared = self._runs.prepare(consumer, claim, self._pen)
         if prepared is not None:
             self._runs.perform(prepared, self._pen)
             self._read_ahead.measured(prepared.run.call.name, prepared.seconds)
