@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 import amqp
 
@@ -14,6 +15,7 @@ from tests.support.rabbitmq import RabbitMQServer
 from tests.support.redis import RedisServer
 
 QUEUE = "bench"
+SETTLE_SECONDS = 3.0
 BROKER_DATABASE, RESULT_DATABASE = 0, 1
 
 
@@ -25,10 +27,10 @@ class Servers:
         self._redis: dict[str, RedisServer] = {}
         self._rabbitmq: RabbitMQServer | None = None
 
-    def __enter__(self) -> Servers:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         for server in self._redis.values():
             server.kill()
         if self._rabbitmq is not None:
@@ -77,10 +79,16 @@ class Servers:
             client.flushdb()
         return self.redis().url(database=RESULT_DATABASE)
 
-    def rabbitmq_depth(self) -> int:
-        """Return how many messages wait in the queue, once no worker holds any."""
+    def rabbitmq_depth(self, expected: int = 0) -> int:
+        """Return how many messages wait in the queue once no worker holds any; what was not confirmed comes late."""
+        deadline = time.monotonic() + SETTLE_SECONDS
         with self._amqp() as connection:
-            return int(connection.channel().queue_declare(QUEUE, passive=True).message_count)
+            channel = connection.channel()
+            while True:
+                found = int(channel.queue_declare(QUEUE, passive=True).message_count)
+                if found == expected or time.monotonic() > deadline:
+                    return found
+                time.sleep(0.05)
 
     def _fresh_queue(self, queue_type: str) -> None:
         """Delete the queue and what systems keep beside it; only a quorum queue is declared here, to be adopted."""
