@@ -50,7 +50,8 @@ def versions(name: str) -> dict[str, str]:
     """Return every package of an environment and its version."""
     code = (
         "import importlib.metadata as m, json, platform;"
-        "print(json.dumps({'python': platform.python_version(), **{d.name.lower(): d.version for d in m.distributions()}}))"
+        "found = {d.name.lower(): d.version for d in m.distributions()};"
+        "print(json.dumps({'python': platform.python_version(), **found}))"
     )
     out = subprocess.run([program(name, "python"), "-c", code], capture_output=True, text=True, check=True).stdout
     return dict(sorted(json.loads(out).items()))

@@ -49,16 +49,21 @@ class System:
     results: bool = True
     confirms: bool = False
     """Whether its sends can be confirmed by RabbitMQ."""
+    unconfirmed: bool = True
+    """Whether they can be left unconfirmed."""
     async_slots: bool = False
     """One process takes many tasks at once, so that the start-up row needs more of them."""
     stop_signal: int = signal.SIGTERM
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def _longshore(job: Job) -> Commands:
-    how = ["--execution", "threads", "-c", str(job.slots)] if job.slots else ["-c", str(job.processes)]
-    command = [program("longshore", "longshore"), "worker", "longshore_app:app", "-Q", QUEUE, *how]
-    return [[*command, "-l", "warning", "--ack-policy", job.ack]]
+def _longshore(execution: str) -> Callable[[Job], Commands]:
+    def commands(job: Job) -> Commands:
+        how = ["--execution", execution, "-c", str(job.slots)] if job.slots else ["-c", str(job.processes)]
+        command = [program("longshore", "longshore"), "worker", "longshore_app:app", "-Q", QUEUE, *how]
+        return [[*command, "-l", "warning", "--ack-policy", job.ack]]
+
+    return commands
 
 
 def _celery(pool: str, *, defaults: bool = False) -> Callable[[Job], Commands]:
@@ -120,8 +125,14 @@ def _localqueue(job: Job) -> Commands:
 
 
 LONGSHORE = System(
-    "longshore", "longshore", "longshore_app", ("redis", "rabbitmq", "sqlite"), _longshore,
-    "defaults, --ack-policy late; one slot a process", acks=(LATE, EARLY), batches=True, confirms=True,
+    "longshore", "longshore", "longshore_app", ("redis", "rabbitmq", "sqlite"), _longshore("threads"),
+    "defaults, --ack-policy late; --execution threads for I/O", acks=(LATE, EARLY), batches=True, confirms=True,
+    unconfirmed=False,
+)  # fmt: skip
+LONGSHORE_ASYNCIO = System(
+    "longshore asyncio", "longshore", "longshore_app", ("redis", "rabbitmq", "sqlite"), _longshore("asyncio"),
+    "async tasks, --execution asyncio", acks=(LATE, EARLY), batches=True, confirms=True,
+    variables={"BENCH_ASYNC": "1"},
 )  # fmt: skip
 CELERY = System(
     "celery", "celery", "celery_app", ("redis", "rabbitmq", "sqlite"), _celery("prefork"),
@@ -144,8 +155,8 @@ DRAMATIQ = System(
 )  # fmt: skip
 HUEY = System(
     "huey", "huey", "huey_app", ("redis", "sqlite"), _huey,
-    "process workers (threads for I/O), results off unless the row stores them, polling delay 1 ms to 10 ms; it takes a "
-    "message off before the task runs: at most once; SQLite NORMAL is its fsync=False, FULL its fsync=True",
+    "process workers (threads for I/O), results off unless the row stores them, polling delay 1 ms to 10 ms; it takes "
+    "a message off before the task runs: at most once; SQLite NORMAL is its fsync=False, FULL its fsync=True",
     acks=(EARLY,), stop_signal=signal.SIGINT,
 )  # fmt: skip
 TASKIQ = System(
@@ -183,7 +194,7 @@ LOCALQUEUE = System(
 SYSTEMS = {
     system.name: system
     for system in (
-        LONGSHORE, CELERY, CELERY_SOLO, CELERY_DEFAULTS, DRAMATIQ, HUEY, TASKIQ, SAQ, ARQ, RQ, STREAQ, HONKER,
-        LOCALQUEUE,
+        LONGSHORE, LONGSHORE_ASYNCIO, CELERY, CELERY_SOLO, CELERY_DEFAULTS, DRAMATIQ, HUEY, TASKIQ, SAQ, ARQ, RQ,
+        STREAQ, HONKER, LOCALQUEUE,
     )
 }  # fmt: skip

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Self
 
 from tests.bench.apps.counting import PAIR, SLOTS
 from tests.bench.systems import Commands
@@ -56,7 +57,7 @@ class Workers:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.started_at = 0.0
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> Self:
         self.started_at = time.perf_counter()
         with self._log.open("ab") as log:
             for command in self._commands:
@@ -111,7 +112,7 @@ class Workers:
 
 
 def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def _stat(pid: int) -> list[str]:

@@ -45,7 +45,7 @@ class WorkerSettings:
 
 
 async def start():
-    global pool
+    global pool  # noqa: PLW0603 - the state of one process
     pool = await create_pool(REDIS)
 
 

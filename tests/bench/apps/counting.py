@@ -36,7 +36,7 @@ def count() -> None:
 
 def note(first: float, second: float) -> None:
     """Keep two numbers of one task; a write of 16 bytes at the end of a file is never torn."""
-    global _notes
+    global _notes  # noqa: PLW0603 - the state of one process
     if _notes < 0:
         _notes = os.open(f"{_FOLDER}/notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(_notes, PAIR.pack(first, second))
@@ -53,7 +53,7 @@ def begin() -> None:
 
 
 def _take_slot() -> int:
-    global _memory
+    global _memory  # noqa: PLW0603 - the state of one process
     with open(f"{_FOLDER}/counts", "r+b") as file:  # noqa: PTH123 - the least that every environment has
         fcntl.lockf(file, fcntl.LOCK_EX)
         if _memory is None:
@@ -68,7 +68,7 @@ def _take_slot() -> int:
 
 def _after_fork() -> None:
     """A child has slots of its own; the map itself is shared."""
-    global _local
+    global _local  # noqa: PLW0603 - the state of one process
     _local = threading.local()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import counting
-from settings import BROKER, DURABILITY, KIND, QUEUE, RESULTS
+from settings import ASYNC, BROKER, DURABILITY, KIND, QUEUE, RESULTS
 
 from longshore import Longshore
+from longshore.brokers.port import QueueSpec
 
 URL = f"sqlite:///{BROKER}?durability={DURABILITY}" if KIND == "sqlite" else BROKER
 app = Longshore("bench", broker=URL, backend=RESULTS or None, task_default_queue=QUEUE)
@@ -32,15 +34,29 @@ def slow():
     counting.count()
 
 
-@app.task(name="bench.io")
-def io():
+def wait():
     began = time.perf_counter()
     time.sleep(counting.WAIT_SECONDS)
     counting.note(began, time.perf_counter())
     counting.count()
 
 
+async def wait_async():
+    began = time.perf_counter()
+    await asyncio.sleep(counting.WAIT_SECONDS)
+    counting.note(began, time.perf_counter())
+    counting.count()
+
+
+io = app.task(name="bench.io")(wait_async if ASYNC else wait)
+
+
 TASKS = {"noop": noop, "stamp": stamp, "slow": slow, "io": io}
+
+
+async def start():
+    """As a worker does at its start: a message to a queue that does not exist is an error here."""
+    app.broker.declare([QueueSpec(QUEUE)])
 
 
 def send_one(kind, *args):

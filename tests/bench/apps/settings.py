@@ -15,4 +15,5 @@ CONFIRM = os.environ.get("BENCH_CONFIRM") == "1"
 DURABILITY = os.environ.get("BENCH_DURABILITY", "normal")
 SLOTS = int(os.environ.get("BENCH_SLOTS", "0"))
 """Tasks side by side in one process, where a system asks for it in code; 0 is what suits no-op tasks."""
+ASYNC = os.environ.get("BENCH_ASYNC") == "1"
 QUEUE = "bench"

@@ -17,7 +17,7 @@ else:
     from taskiq_aio_pika import AioPikaBroker, Exchange, Queue, QueueType
 
     CLASSIC = Queue(name=QUEUE, type=QueueType.CLASSIC)
-    broker = AioPikaBroker(BROKER, qos=200, exchange=Exchange(name=QUEUE), task_queues=[CLASSIC])
+    broker = AioPikaBroker(BROKER, qos=200, exchange=Exchange(name=f"{QUEUE}.taskiq"), task_queues=[CLASSIC])
 if RESULTS:
     from taskiq_redis import RedisAsyncResultBackend
 
