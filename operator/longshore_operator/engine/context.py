@@ -40,8 +40,9 @@ class EngineOptions:
 
 @dataclass(slots=True)
 class PoolMemory:
-    """What is remembered of a pool."""
+    """What is remembered of a pool, and of which: another one may come under its name."""
 
+    uid: str
     scale: ScaleMemory = field(default_factory=ScaleMemory)
     rates: RateMemory = field(default_factory=RateMemory)
     settled: tuple[str, int] | None = None
@@ -52,18 +53,31 @@ class PoolMemory:
 
 @dataclass(slots=True)
 class Memory:
-    """What is remembered, by UID or key."""
+    """What is remembered of each resource."""
 
-    pools: dict[str, PoolMemory] = field(default_factory=dict)
+    pools: dict[Key, PoolMemory] = field(default_factory=dict)
     declared: dict[Key, tuple[object, ...]] = field(default_factory=dict)
-    ticks: dict[str, datetime] = field(default_factory=dict)
+    ticks: dict[Key, tuple[str, datetime]] = field(default_factory=dict)
+    """UID and latest tick sent of a schedule: its status may not have been written yet."""
     written: dict[Key, float] = field(default_factory=dict)
     told: dict[Key, tuple[str, str]] = field(default_factory=dict)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a resource that is gone."""
-        for table in (self.declared, self.written, self.told):
+        for table in (self.pools, self.declared, self.ticks, self.written, self.told):
             table.pop(key, None)
+
+    def of_pool(self, key: Key, uid: str) -> PoolMemory:
+        """Return what is remembered of this very pool."""
+        found = self.pools.get(key)
+        if found is None or found.uid != uid:
+            found = self.pools[key] = PoolMemory(uid)
+        return found
+
+    def latest_tick(self, key: Key, uid: str) -> datetime | None:
+        """Return the latest tick that we sent of this very schedule."""
+        known, tick = self.ticks.get(key, ("", None))
+        return tick if known == uid else None
 
 
 @dataclass(frozen=True, slots=True)

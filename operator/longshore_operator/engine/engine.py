@@ -21,6 +21,7 @@ from longshore_operator.engine.ports import (
     Key,
     Kind,
     Manifest,
+    Refused,
     Resources,
     Unreachable,
     Workloads,
@@ -97,7 +98,7 @@ class Engine:
             again = await _RECONCILE[key.kind](self.context, key)
         except Conflict:
             self.queue.add_after(key, CONFLICT_SECONDS)
-        except Unreachable as error:
+        except (Refused, Unreachable) as error:
             logger.warning("%s: %s; trying again in %.1f s", key, error, self.queue.add_failed(key))
         except Exception:
             self.failures += 1

@@ -28,7 +28,6 @@ from longshore_operator.core.victims import VICTIM_COST, ShrinkPlan
 from longshore_operator.engine.brokers import Measurement
 from longshore_operator.engine.context import (
     Context,
-    PoolMemory,
     look_again,
     publish,
     publish_invalid,
@@ -37,7 +36,7 @@ from longshore_operator.engine.context import (
 )
 from longshore_operator.engine.lookup import common_address, measurement_of, queues_of
 from longshore_operator.engine.pool_plan import Scene, decide, shrink, waiting_for
-from longshore_operator.engine.ports import BrokerAddress, Key, Manifest, Refused, Workload
+from longshore_operator.engine.ports import BrokerAddress, Key, Manifest, Refused, Workload, key_of
 
 LOOK_AGAIN_SECONDS = 1.0
 TRY_REFUSED_SECONDS = 120.0
@@ -143,7 +142,7 @@ async def _scene(
     found = await measurement_of(context, address.url)
     measurement = found if isinstance(found, Measurement) else None
     reports = reports_of(seen.pool.key, measurement.workers) if measurement is not None else ()
-    memory = context.memory.pools.setdefault(seen.pool.uid, PoolMemory())
+    memory = context.memory.of_pool(key_of(manifest), seen.pool.uid)
     memory.rates = note_reports(memory.rates, reports)
     scene = Scene(seen.pool, manifest, memory, queues, connections, workload, measurement, reports)
     return scene, found if isinstance(found, Fault) else None

@@ -79,7 +79,9 @@ async def _run(context: Context, schedule: CronSchedule) -> ScheduleObservation:
 
 async def _send_due(context: Context, seen: ScheduleObservation, queue: TaskQueue) -> ScheduleObservation:
     schedule, recurrence, now = seen.schedule, recurrence_of(seen.schedule), context.now()
-    after = max(ticks_after(schedule, now), context.memory.ticks.get(schedule.uid, _LONG_AGO))
+    key = Key("CronSchedule", schedule.namespace, schedule.name)
+    sent, written = context.memory.latest_tick(key, schedule.uid), ticks_after(schedule, now)
+    after = written if sent is None else max(written, sent)
     deadline = float(schedule.spec.starting_deadline_seconds)
     due = due_ticks(recurrence, after=after, now=now, starting_deadline_seconds=deadline)
     seen = replace(seen, missed=due.missed if due.ticks else 0, next_tick=next_tick(recurrence, now))
@@ -89,11 +91,8 @@ async def _send_due(context: Context, seen: ScheduleObservation, queue: TaskQueu
     if broken is not None:
         return replace(seen, broken=broken, missed=0)
     latest = due.ticks[-1]
-    context.memory.ticks[schedule.uid] = latest
+    context.memory.ticks[key] = (schedule.uid, latest)
     return replace(seen, last_tick=latest, last_task_id=tick_id(schedule.uid, latest))
-
-
-_LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 async def _send(context: Context, schedule: CronSchedule, queue: TaskQueue, ticks: Sequence[datetime]) -> Fault | None:

@@ -34,8 +34,8 @@ class Forbidden(Refused):
     """The operator's account may not do this."""
 
 
-class NotLeading(Exception):
-    """A write was about to leave though another replica may lead by now."""
+class NotLeading(Unreachable):
+    """A write was about to leave though another replica may lead by now: nothing may be written from here."""
 
 
 class ApiClient:
