@@ -117,6 +117,24 @@ def test_tls_against_a_plain_port_is_said(rabbitmq_server: RabbitMQServer) -> No
         open_broker(f"amqps://127.0.0.1:{rabbitmq_server.port}/?cacertfile=/nowhere.pem").depths(["orders"])
 
 
+def test_everything_travels_over_tls_too(rabbitmq_server: RabbitMQServer) -> None:
+    url = f"amqps://guest:guest@localhost:{rabbitmq_server.tls_port}/"
+    with pytest.raises(BrokerRefused, match=r"the certificate of RabbitMQ at localhost:\d+ is refused"):
+        open_broker(url).depths(["orders"])
+    name = f"tls-{uuid.uuid4().hex[:8]}"
+    broker = open_broker(f"{url}?cacertfile={rabbitmq_server.certificate}&heartbeat=1")
+    broker.declare([QueueSpec(name)])
+    large = {str(n): bytes([n]) * 200_000 for n in range(8)}
+    broker.send([Outgoing(name, message(task_id, body=body)) for task_id, body in large.items()])
+    consumer = broker.consumer(Owner(worker_name(), 0), [name])
+    claims = claim_all(consumer, 8)
+    assert {claim.message.id: claim.message.body for claim in claims} == large
+    assert consumer.claim(1, 2.5) == [], "a wait over several heartbeats"
+    assert settle(consumer, *claims) == 0
+    broker.delete_queue(name)
+    broker.close()
+
+
 # -- sending ---------------------------------------------------------------------------------------------------------
 
 

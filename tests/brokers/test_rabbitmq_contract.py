@@ -52,8 +52,8 @@ class RabbitMQContract(BrokerContract):
         """Close the consumers' sockets without a word, as the kernel does for a process that is killed."""
         assert isinstance(broker, RabbitMQBroker)
         for consumer in list(broker._parts.consumers):
-            if consumer._intake is not None:
-                consumer._intake.connection.close_socket()
+            if consumer._session.intake is not None:
+                consumer._session.intake.connection.close_socket()
 
     def test_a_dead_process_loses_its_claims_at_once_and_only_what_it_ran_counts(
         self, broker: Broker, other: Broker, rival: Consumer, queue: str

@@ -130,7 +130,7 @@ def test_a_process_that_dies_between_send_and_acknowledgement_makes_a_duplicate_
         child = open_broker(rabbitmq_url)
         consumer = child.consumer(Owner(worker_name(), 0), [queue])
         claim = claim_one(consumer)
-        consumer._acknowledge = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[attr-defined]
+        consumer._settling._acknowledge = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[attr-defined]
         settle(consumer, claim, sends=[Outgoing(retry, message("a"))])
 
     assert Child(work).wait() == -signal.SIGKILL

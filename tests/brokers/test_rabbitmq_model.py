@@ -41,8 +41,8 @@ class RabbitMQModel(BrokerModel):
         holder.consumer.flush()
         started = list(holder.held)[index] if index < len(holder.held) else None
         self.broker.release_owner(holder.owner, self.queues, [started] if started else [])
-        if holder.consumer._intake is not None:
-            holder.consumer._intake.connection.close_socket()
+        if holder.consumer._session.intake is not None:
+            holder.consumer._session.intake.connection.close_socket()
         for key, claim in holder.held.items():
             self.returned(key, key == started or claim.token.notes is not None)
         self.holders[slot] = self.start(slot)

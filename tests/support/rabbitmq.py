@@ -31,11 +31,18 @@ log.file.level = info
 vm_memory_high_watermark.relative = 0.4
 disk_free_limit.absolute = 50MB
 heartbeat = 60
+listeners.ssl.1 = 127.0.0.1:{tls_port}
+ssl_options.cacertfile = {folder}/certificate.pem
+ssl_options.certfile = {folder}/certificate.pem
+ssl_options.keyfile = {folder}/key.pem
+ssl_options.verify = verify_none
 """
 
 
 def missing() -> str | None:
     """Return why RabbitMQ cannot be started here, or `None`."""
+    if shutil.which("openssl") is None:
+        return "openssl is not installed (apt-get install openssl)"
     if not (SCRIPTS / "rabbitmq-server").exists() or EPMD is None:
         return "rabbitmq-server is not installed (apt-get install rabbitmq-server)"
     return None
@@ -54,6 +61,7 @@ class RabbitMQServer:
     def __init__(self, folder: Path, *, extra_configuration: str = "") -> None:
         self.folder = folder
         self.port = free_port()
+        self.tls_port = free_port()
         self._epmd_port = free_port()
         self._dist_port = free_port()
         self._node = f"longshore{os.getpid()}-{uuid.uuid4().hex[:6]}@localhost"
@@ -64,6 +72,11 @@ class RabbitMQServer:
     def url(self, vhost: str = "", *, user: str = "guest", password: str = "guest") -> str:
         """Return the address of a vhost (the default one without a name)."""
         return f"amqp://{user}:{password}@127.0.0.1:{self.port}/{vhost}"
+
+    @property
+    def certificate(self) -> Path:
+        """The certificate, for `localhost`, that signs itself."""
+        return self.folder / "certificate.pem"
 
     def start(self) -> None:
         """Start epmd and the node and wait until it accepts connections."""
@@ -110,8 +123,17 @@ class RabbitMQServer:
         if not cookie.exists():
             cookie.write_text(uuid.uuid4().hex)
             cookie.chmod(0o400)
-        (self.folder / "rabbitmq.conf").write_text(CONFIGURATION.format(port=self.port) + self._extra)
+        self._certify()
+        configuration = CONFIGURATION.format(port=self.port, tls_port=self.tls_port, folder=self.folder)
+        (self.folder / "rabbitmq.conf").write_text(configuration + self._extra)
         (self.folder / "enabled_plugins").write_text("[].\n")
+
+    def _certify(self) -> None:
+        if not self.certificate.exists():
+            command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            names = ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+            files = ["-keyout", str(self.folder / "key.pem"), "-out", str(self.certificate)]
+            subprocess.run([*command, *names, *files], check=True, capture_output=True, timeout=30)
 
     def _environment(self) -> dict[str, str]:
         folder = str(self.folder)

@@ -7,11 +7,14 @@ server_name_indication.
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from longshore.exceptions import ImproperlyConfigured, redact_url
+
+if TYPE_CHECKING:
+    import ssl
 
 HEARTBEAT_SECONDS = 3
 """RabbitMQ gives a silent connection up after two to three heartbeats: in nine seconds at most, as measured."""
@@ -40,6 +43,8 @@ class Address:
 
     def tls_context(self) -> ssl.SSLContext:
         """Return the TLS settings: certificates are verified unless ``verify=verify_none``."""
+        import ssl
+
         options = dict(self.tls or ())
         try:
             context = ssl.create_default_context(cafile=options.get("cacertfile"))

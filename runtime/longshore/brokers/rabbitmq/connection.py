@@ -203,6 +203,10 @@ class Connection:
         finally:
             self.close_socket()
 
+    def abandon(self) -> None:
+        """Let go of our copy of a parent's socket, whatever locks were held when the process was forked."""
+        self.transport.abandon()
+
     def close_socket(self) -> None:
         """Let go of the socket without a word."""
         self.transport.close()

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from longshore.brokers.rabbitmq import frames, methods
 from longshore.brokers.rabbitmq.connection import Channel, Connection
-from longshore.brokers.rabbitmq.errors import ConnectionLost
+from longshore.brokers.rabbitmq.errors import ChannelClosed, ConnectionLost
 from longshore.brokers.rabbitmq.frames import Received
 from longshore.brokers.rabbitmq.prefetch import next_prefetch
 from longshore.brokers.rabbitmq.unacked import Unacked
@@ -44,6 +45,17 @@ class Intake:
         self._queue_of: dict[str, str] = {}
         self._consumers = 0
         self.channel.handlers = {frames.BASIC_DELIVER: self._on_delivery, frames.BASIC_CANCEL: self._on_cancel}
+
+    @property
+    def usable(self) -> bool:
+        """Whether connection and channel are open, as far as is known."""
+        return self.connection.lost is None and self.channel.closed is None
+
+    def close(self, deadline: float) -> None:
+        """Close channel and connection: what is held is back in its queues when this returns."""
+        with suppress(ConnectionLost, ChannelClosed):
+            self.connection.close_channel(self.channel, deadline)
+        self.connection.close(deadline)
 
     def aim(self, outstanding: int, limit: int, deadline: float) -> bool:
         """Let up to `limit` messages come, beside the `outstanding` ones that are handed out.

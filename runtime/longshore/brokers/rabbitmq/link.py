@@ -96,7 +96,7 @@ class Link:
     def abandon(self) -> None:
         """Close our copy of a socket that belongs to the parent process, without a word to the broker."""
         if self._connection is not None:
-            self._connection.close_socket()
+            self._connection.abandon()
 
     def _connected(self, deadline: float) -> Connection:
         """A kept connection is looked at first: the broker may have closed it since the last turn."""

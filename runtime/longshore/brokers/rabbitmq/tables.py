@@ -52,7 +52,7 @@ def read_short_string(buffer: bytes, at: int) -> tuple[str, int]:
 
 
 def read_table(buffer: bytes, at: int) -> tuple[dict[str, Any], int]:
-    """Return a field table and the offset behind it."""
+    """Return a field table and the offset behind it. Text and nothing, which most headers are, are read in place."""
     (size,) = LONG.unpack_from(buffer, at)
     at += 4
     end = at + size
@@ -60,7 +60,14 @@ def read_table(buffer: bytes, at: int) -> tuple[dict[str, Any], int]:
     while at < end:
         key_end = at + 1 + buffer[at]
         key = buffer[at + 1 : key_end].decode(errors="surrogateescape")
-        table[key], at = _read_value(buffer, key_end)
+        kind = buffer[key_end]
+        if kind == _VOID:
+            table[key] = None
+            at = key_end + 1
+        elif kind == _STRING:
+            table[key], at = _read_string(buffer, key_end + 1)
+        else:
+            table[key], at = _read_value(buffer, key_end)
     return table, end
 
 

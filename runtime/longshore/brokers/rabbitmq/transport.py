@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -19,17 +18,18 @@ from longshore.exceptions import BrokerRefused, BrokerUnavailable
 
 READ_BYTES = 262_144
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
-_WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_WOULD_BLOCK = (BlockingIOError, InterruptedError)
 
 
 class Transport:
     """One connected, non-blocking socket."""
 
-    def __init__(self, connected: socket.socket, label: str) -> None:
+    def __init__(self, connected: socket.socket, label: str, *, secure: bool = False) -> None:
         connected.setblocking(False)
         self._socket = connected
         self._label = label
-        self._secure = isinstance(connected, ssl.SSLSocket)
+        self._secure = secure
+        self._would_block = _would_block(secure=secure)
         self._write_lock = Lock()
         self._call_lock = Lock()
         self._broken: str | None = None
@@ -43,7 +43,9 @@ class Transport:
             raise BrokerUnavailable(f"cannot reach RabbitMQ at {address.label}: {_reason(error)}") from None
         try:
             _keep_alive(plain)
-            return cls(_secured(plain, address, deadline), address.label)
+            secure = address.tls is not None
+            connected = _secured(plain, address, deadline) if secure else plain
+            return cls(connected, address.label, secure=secure)
         except BaseException:
             plain.close()
             raise
@@ -101,6 +103,11 @@ class Transport:
             self._broken = self._broken or f"the connection to RabbitMQ at {self._label} is closed"
             self._socket.close()
 
+    def abandon(self) -> None:
+        """Close our descriptor in a forked child, where a lock may be held by a thread that is not there."""
+        self._broken = f"the connection to RabbitMQ at {self._label} belongs to another process"
+        self._socket.close()
+
     def _check(self) -> None:
         if self._broken is not None:
             raise ConnectionLost(self._broken)
@@ -109,7 +116,7 @@ class Transport:
         try:
             with self._call_lock:
                 return self._socket.send(view)
-        except _WOULD_BLOCK:
+        except self._would_block:
             return 0
         except (OSError, ValueError) as error:
             raise self._lost(_reason(error)) from None
@@ -118,7 +125,7 @@ class Transport:
         try:
             with self._call_lock:
                 data = self._socket.recv(READ_BYTES)
-        except _WOULD_BLOCK:
+        except self._would_block:
             return b""
         except (OSError, ValueError) as error:
             raise self._lost(_reason(error)) from None
@@ -156,9 +163,18 @@ def _keep_alive(connected: socket.socket) -> None:
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
+def _would_block(*, secure: bool) -> tuple[type[OSError], ...]:
+    """What a socket raises that has nothing now; the TLS module is loaded for those who need it."""
+    if not secure:
+        return _WOULD_BLOCK
+    import ssl
+
+    return (*_WOULD_BLOCK, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
 def _secured(plain: socket.socket, address: Address, deadline: float) -> socket.socket:
-    if address.tls is None:
-        return plain
+    import ssl
+
     plain.settimeout(_remaining(deadline))
     try:
         return address.tls_context().wrap_socket(plain, server_hostname=address.server_name)

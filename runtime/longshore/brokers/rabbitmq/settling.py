@@ -1,0 +1,186 @@
+"""How claims end: what a settlement sends is confirmed, then its claim is acknowledged, or goes back.
+
+A claim's token carries the generation of its connection: a settlement of an older one is too late, and so is nothing
+that it would send. What cannot be sent stays noted, and its claim stays held.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from longshore.brokers.port import Outgoing, Settlement
+from longshore.brokers.rabbitmq.errors import ChannelClosed, ConnectionLost
+from longshore.brokers.rabbitmq.intake import Intake
+from longshore.brokers.rabbitmq.session import CALL_SECONDS, Session
+from longshore.brokers.rabbitmq.starts import Starts, notes_queue
+from longshore.exceptions import BrokerError, BrokerUnavailable
+
+logger = logging.getLogger(__name__)
+Send = Callable[[Sequence[Outgoing]], None]
+
+
+class Held:
+    """The token of a claim: one delivery of one connection."""
+
+    __slots__ = ("generation", "notes", "open", "tag")
+
+    def __init__(self, generation: int, tag: int, notes: str | None) -> None:
+        self.generation = generation
+        self.tag = tag
+        self.notes = notes
+        """The queue of notes in which the start of this claim is counted."""
+        self.open = True
+
+
+class Settling:
+    """What one consumer holds, and what is noted to end it."""
+
+    def __init__(self, session: Session, send: Send, starts: Starts) -> None:
+        self._session = session
+        self._send = send
+        self._starts = starts
+        self._held: dict[int, Held] = {}
+        self._noted: list[Settlement] = []
+        self._given_up: list[Held] = []
+        self._late = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def hold(self, tag: int, notes: str | None) -> Held:
+        """Note a claim that is handed out."""
+        held = self._held[tag] = Held(self._session.generation, tag, notes)
+        return held
+
+    def note(self, settlement: Settlement) -> None:
+        """Note how a claim ends."""
+        self._noted.append(settlement)
+
+    def abandon(self) -> None:
+        """Give up what is held and not noted."""
+        noted = {id(each.claim.token) for each in self._noted}
+        for held in [each for each in self._held.values() if id(each) not in noted]:
+            self._release(held)
+            self._given_up.append(held)
+
+    def take_late(self) -> int:
+        """Return how many settlements came too late since the last time."""
+        late, self._late = self._late, 0
+        return late
+
+    def forget(self) -> None:
+        """The connection is gone, and all claims with it."""
+        self._held.clear()
+        self._given_up.clear()
+
+    def carry_out(self) -> None:
+        """Do what is noted: give back, send, acknowledge."""
+        live = [each for each in self._noted if self._valid(each.claim.token)]
+        self._late += len(self._noted) - len(live)
+        self._noted = live
+        intake = self._session.intake
+        if intake is None or not (live or self._given_up):
+            return
+        try:
+            self._return_given_up(intake)
+            self._send_all(intake, live)
+            self._count_give_backs(live)
+            self._noted = []
+            self._acknowledge(intake, live)
+        except (ConnectionLost, ChannelClosed):
+            if intake.usable:
+                raise
+            self._late += len(live)
+            self._noted = []
+            self._session.lose()
+
+    def acknowledge_now(self, held: Held) -> None:
+        """Acknowledge one claim, and return when the broker has done it."""
+        intake = self._session.intake
+        if intake is None or not self._valid(held):
+            raise BrokerUnavailable("the claim was lost with its connection; the message goes to another worker")
+        deadline = time.monotonic() + CALL_SECONDS
+        self._release(held)
+        intake.unacked.settled(held.tag)
+        try:
+            intake.channel.write(intake.acks(), deadline)
+            intake.barrier(deadline)
+        except (ConnectionLost, ChannelClosed) as error:
+            self._session.lose()
+            raise BrokerUnavailable(f"the claim was lost with its connection: {error}") from None
+        self._forget_notes([held])
+
+    def withdraw_notes(self) -> None:
+        """What is held goes back, and its starts did not happen."""
+        for held in self._held.values():
+            self._withdraw(held)
+
+    def _send_all(self, intake: Intake, settlements: Sequence[Settlement]) -> None:
+        """A worker that stood still longer than a heartbeat may have lost its claims: ask before anything is sent."""
+        sends = [outgoing for each in settlements for outgoing in each.sends]
+        if not sends:
+            return
+        heartbeat = intake.connection.heartbeat
+        if heartbeat and time.monotonic() - intake.connection.last_read > heartbeat:
+            intake.connection.read_available()
+            intake.barrier(time.monotonic() + CALL_SECONDS)
+        self._send(sends)
+
+    def _return_given_up(self, intake: Intake) -> None:
+        """In the order in which it came: a quorum queue puts what returns at its end."""
+        if self._given_up:
+            intake.rest(time.monotonic() + CALL_SECONDS)
+        while self._given_up:
+            held = self._given_up[0]
+            self._withdraw(held)
+            intake.channel.write(intake.requeue(held.tag), time.monotonic() + CALL_SECONDS)
+            self._given_up.pop(0)
+
+    def _count_give_backs(self, settlements: Sequence[Settlement]) -> None:
+        for each in settlements:
+            held: Held = each.claim.token
+            if each.give_back and not each.counted:
+                self._withdraw(held)
+            elif each.give_back and held.notes is None:
+                notes = notes_queue(each.claim.queue, each.claim.message)
+                self._starts.note(notes)
+                held.notes = notes
+
+    def _acknowledge(self, intake: Intake, settlements: Sequence[Settlement]) -> None:
+        """Who gives back wants no more for now: else the broker would push the same messages here again."""
+        if any(each.give_back for each in settlements):
+            intake.rest(time.monotonic() + CALL_SECONDS)
+        given_back: list[bytes] = []
+        settled: list[Held] = []
+        for each in settlements:
+            held: Held = each.claim.token
+            self._release(held)
+            if each.give_back:
+                given_back.append(intake.requeue(held.tag))
+            else:
+                intake.unacked.settled(held.tag)
+                settled.append(held)
+        intake.channel.write(intake.acks() + b"".join(given_back), time.monotonic() + CALL_SECONDS)
+        self._forget_notes(settled)
+
+    def _withdraw(self, held: Held) -> None:
+        if held.notes is not None:
+            self._starts.withdraw(held.notes)
+            held.notes = None
+
+    def _forget_notes(self, settled: Sequence[Held]) -> None:
+        notes = [held.notes for held in settled if held.notes is not None]
+        if notes:
+            try:
+                self._starts.forget(notes)
+            except BrokerError as error:
+                logger.debug("notes of starts are left to expire: %s", error)
+
+    def _valid(self, held: Held) -> bool:
+        return held.open and held.generation == self._session.generation and self._session.intake is not None
+
+    def _release(self, held: Held) -> None:
+        held.open = False
+        self._held.pop(held.tag, None)
