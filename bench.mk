@@ -4,5 +4,5 @@
 bench: $(VENV)/.dev ## Measure Longshore and its peers, and write docs/benchmarks.md with its plots (an hour or two)
 	$(BIN)/python -m tests.bench --write
 
-bench-quick: $(VENV)/.dev ## The main rows in 3 minutes
+bench-quick: $(VENV)/.dev ## The main rows in 3 minutes, up to 3 trials each
 	$(BIN)/python -m tests.bench --size quick

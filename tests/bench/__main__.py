@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.bench import report
 from tests.bench.environments import CACHE, ROOT, BuildError
 from tests.bench.run import FULL, QUICK, TINY, run
+from tests.bench.servers import clean_up_on_sigterm
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 RAW = ROOT / "docs" / "benchmarks.json"
@@ -21,6 +22,7 @@ PICTURES = ROOT / "docs" / "pictures"
 def main() -> int:
     """Read the options, run, report."""
     options = _options()
+    clean_up_on_sigterm()
     if options.report:
         _write(json.loads(RAW.read_text()))
         return 0

@@ -22,7 +22,7 @@ from longshore.worker.board import Board
 from longshore.worker.options import WorkerOptions
 from longshore.worker.signals import WakePipe
 from longshore.worker.tasks import TaskProcess
-from tests.bench.servers import QUEUE, Servers
+from tests.bench.servers import QUEUE, Servers, clean_up_on_sigterm
 
 _FILL = 1000
 
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--bare", action="store_true")
     parser.add_argument("--lines", type=int, default=40)
     options = parser.parse_args()
+    clean_up_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="longshore-profile-") as folder, Servers(Path(folder)) as servers:
         url = servers.fresh(options.broker)
         app = Longshore("profile", broker=f"sqlite:///{url}" if options.broker == "sqlite" else url)

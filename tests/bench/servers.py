@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Self
@@ -17,6 +19,11 @@ from tests.support.redis import RedisServer
 QUEUE = "bench"
 SETTLE_SECONDS = 3.0
 BROKER_DATABASE, RESULT_DATABASE = 0, 1
+
+
+def clean_up_on_sigterm() -> None:
+    """Leave by way of an exception: a server in a session of its own would outlive a process that just dies."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 class Servers:

@@ -43,7 +43,8 @@ class Options:
     seconds: float = 2.0
     most_tasks: int = 200_000
     latency_samples: int = 500
-    sends: int = 3000
+    stop_seconds: float = 15.0
+    """How long workers may take to end; then they are killed, and what they had not acknowledged shows."""
     queue_type: str = "classic"
     durability: str = "normal"
     results: bool = False
@@ -96,7 +97,13 @@ class Trial:
 
     def workers(self) -> Workers:
         """Return the workers, to be started by `with`."""
-        return Workers(self.system.commands(self.job), self.environment, self.folder, self.system.stop_signal)
+        return Workers(
+            self.system.commands(self.job),
+            self.environment,
+            self.folder,
+            self.system.stop_signal,
+            self.options.stop_seconds,
+        )
 
     def await_count(
         self, workers: Workers, wanted: int, look: Callable[[], int] | None = None

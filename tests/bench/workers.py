@@ -18,7 +18,6 @@ from tests.bench.apps.counting import PAIR, SLOTS
 from tests.bench.systems import Commands
 
 APPS = Path(__file__).parent / "apps"
-STOP_SECONDS = 15.0
 
 
 class Board:
@@ -49,11 +48,14 @@ class Board:
 class Workers:
     """The processes of one trial; leaving the context ends them."""
 
-    def __init__(self, commands: Commands, environment: dict[str, str], folder: Path, stop_signal: int) -> None:
+    def __init__(
+        self, commands: Commands, environment: dict[str, str], folder: Path, stop_signal: int, patience: float
+    ) -> None:
         self._commands = commands
         self._environment = environment
         self._log = folder / "worker.log"
         self._stop_signal = stop_signal
+        self._patience = patience
         self._processes: list[subprocess.Popen[bytes]] = []
         self.started_at = 0.0
 
@@ -77,7 +79,7 @@ class Workers:
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(self._stop_signal)
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._patience
         for process in self._processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(deadline - time.monotonic(), 0.01))
