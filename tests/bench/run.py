@@ -86,7 +86,7 @@ def _length_of_trials(row: Row) -> int:
 
 
 def _share_ends(plan: Plan, began: float, rows: Sequence[Row]) -> float:
-    """Return until when the first of these rows may begin trials: its share, by contenders, of the time that is left."""
+    """Return until when the first of these rows may begin trials: its share of what is left, by contenders."""
     if plan.budget_seconds is None:
         return float("inf")
     now = time.monotonic()
