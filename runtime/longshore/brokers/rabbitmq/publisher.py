@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from threading import Lock
+from threading import Condition
 
 from longshore.brokers.port import Outgoing
 from longshore.brokers.rabbitmq import delays, frames, methods
@@ -64,7 +64,8 @@ class Publisher:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._mutex = Lock()
+        self._changed = Condition()
+        self._publishing = False
         self._jobs: list[Job] = []
         self._confirms = Confirms()
         self._channel: Channel | None = None
@@ -77,7 +78,7 @@ class Publisher:
         deadline = time.monotonic() + seconds
         now = time.time()
         job = Job([Parcel(each, now) for each in outgoing])
-        with self._mutex:
+        with self._changed:
             self._jobs.append(job)
         try:
             self._take_part(job, deadline)
@@ -92,11 +93,10 @@ class Publisher:
     def _take_part(self, job: Job, deadline: float) -> None:
         """Publish what waits, ours included, unless another thread does it meanwhile."""
         alone = False
-        while not job.done:
+        while self._begin(job, deadline):
             try:
                 with self._link.turn(deadline) as connection:
-                    if not job.done:
-                        self._publish(self._take_jobs(job, alone=alone), connection, deadline)
+                    self._publish(self._take_jobs(job, alone=alone), connection, deadline)
             except ConnectionLost:
                 if time.monotonic() + RETRY_SECONDS >= deadline:
                     raise
@@ -106,20 +106,40 @@ class Publisher:
                 if alone:
                     raise BrokerRefused(str(error)) from None
                 alone = True
+            finally:
+                self._end()
+
+    def _begin(self, job: Job, deadline: float) -> bool:
+        """Wait until it is our turn to publish for all (`True`), or ours is published (`False`)."""
+        with self._changed:
+            while self._publishing and not job.done:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise BrokerUnavailable(f"RabbitMQ at {self._link.address.label} is busy with other messages")
+                self._changed.wait(left)
+            if job.done:
+                return False
+            self._publishing = True
+            return True
+
+    def _end(self) -> None:
+        with self._changed:
+            self._publishing = False
+            self._changed.notify_all()
 
     def _take_jobs(self, own: Job, *, alone: bool) -> list[Job]:
         """Ours and, unless something of the last batch was refused, everybody's."""
         own.taken = False
         if alone:
             return [own]
-        with self._mutex:
+        with self._changed:
             jobs, self._jobs = self._jobs, []
         for job in jobs:
             job.taken = job is not own
         return jobs if own in jobs else [*jobs, own]
 
     def _withdraw(self, job: Job) -> None:
-        with self._mutex:
+        with self._changed:
             if job in self._jobs:
                 self._jobs.remove(job)
 
