@@ -35,6 +35,8 @@ from longshore.task import Request, Task, current_request
 
 logger = logging.getLogger(__name__)
 
+_NOTHING = Succeeded(None)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -118,7 +120,8 @@ async def execute_async(task: Task, run: Run) -> Execution:
 
 def _called(task: Task, run: Run) -> Any:
     call = run.call
-    task.before_start(call.id, call.args, call.kwargs)
+    if "before_start" in task.handlers:
+        task.before_start(call.id, call.args, call.kwargs)
     return task.run(*call.args, **call.kwargs)
 
 
@@ -139,13 +142,16 @@ def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 def _returned(task: Task, run: Run, value: Any) -> Execution:
     call = run.call
-    try:
-        dump_body(value)  # a result that cannot be stored is the task's failure, found while its request is known
-    except (TypeError, ValueError, RecursionError) as error:
-        return _failed(task, run, error)
-    _handler(task, task.on_success, value, call.id, call.args, call.kwargs)
-    _handler(task, task.after_return, SUCCESS, value, call.id, call.args, call.kwargs, None)
-    return Execution(Succeeded(value))
+    if value is not None:
+        try:
+            dump_body(value)  # a result that cannot be stored is the task's failure, found while its request is known
+        except (TypeError, ValueError, RecursionError) as error:
+            return _failed(task, run, error)
+    if "on_success" in task.handlers:
+        _handler(task, task.on_success, value, call.id, call.args, call.kwargs)
+    if "after_return" in task.handlers:
+        _handler(task, task.after_return, SUCCESS, value, call.id, call.args, call.kwargs, None)
+    return Execution(_NOTHING if value is None else Succeeded(value))
 
 
 def _ended_by(task: Task, run: Run, error: BaseException) -> Execution:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from longshore.result import AsyncResult
 
 _UNSET: Any = object()
+_HANDLERS = ("before_start", "on_success", "on_retry", "on_failure", "after_return")
 
 
 @dataclass(slots=True)
@@ -87,6 +88,13 @@ class Task:
     throws: tuple[type[BaseException], ...] = ()
     """Expected exceptions: logged in one line, without a traceback."""
     expires: float | datetime | None = None
+
+    handlers: frozenset[str] = frozenset()
+    """Names of the handlers that this class does not inherit from `Task`: only these are called."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.handlers = frozenset(name for name in _HANDLERS if getattr(cls, name) is not getattr(Task, name))
 
     def run(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - a subclass says what it takes
         """Do the work; the decorated function takes this place."""

@@ -63,3 +63,28 @@ def test_reset_forgets():
     ahead.measured("quick", 1e-5)
     ahead.reset()
     assert ahead.limit() == 1
+
+
+def test_one_run_that_was_slow_by_chance_does_not_end_the_read_ahead():
+    ahead = ReadAhead()
+    for _ in range(200):
+        ahead.measured("quick", 40e-6)
+    ahead.measured("quick", 2.4e-3)
+    assert ahead.limit() == LIMIT
+    assert ahead.is_short("quick")
+
+
+def test_a_task_that_is_slow_more_often_than_one_time_in_twenty_is_known_for_it():
+    ahead = ReadAhead()
+    for number in range(2000):
+        ahead.measured("mixed", 5e-3 if number % 5 == 0 else 40e-6)
+    assert ahead.limit() < 10
+
+
+def test_a_single_run_beyond_the_horizon_counts_at_once():
+    ahead = ReadAhead()
+    for _ in range(200):
+        ahead.measured("quick", 40e-6)
+    ahead.measured("quick", 0.5)
+    assert ahead.limit() == 1
+    assert not ahead.is_short("quick")

@@ -105,6 +105,9 @@ class Verdict:
     counted: bool = field(default=False)
 
 
+_DONE = Verdict(state=State(SUCCESS))
+
+
 def settle(
     outcome: Outcome,
     message: Message,
@@ -118,7 +121,7 @@ def settle(
     """Return what happens with a task's message and result after `outcome`."""
     match outcome:
         case Succeeded(value):
-            return Verdict(state=State(SUCCESS, value))
+            return _DONE if value is None else Verdict(state=State(SUCCESS, value))
         case Ignored():
             return Verdict()
         case Retried(failure, again, where, due_at):

@@ -101,7 +101,7 @@ class TaskProcess:
             if may_be_long or self._draining:
                 self._free(consumer, rest)
                 break
-            if self._endings.are_due():
+            if rest and self._endings.are_due():  # the last ones leave with the next claim
                 self._hand_over(consumer)
                 consumer.flush()
         self._pen.holding(0)
