@@ -62,6 +62,15 @@ def pool_status(seen: PoolObservation, now: float) -> dict[str, Any]:
     return status.to_wire()
 
 
+def unknown_tasks(reports: Sequence[WorkerReport]) -> Fault | None:
+    """Return a warning about tasks that wait because no worker of the pool has them; nothing is lost by it."""
+    names = sorted({name for report in reports for name in report.unknown_tasks})
+    if not names:
+        return None
+    message = f"tasks wait that no worker here has: {', '.join(names)[:500]}; deploy their code, or check the name"
+    return Fault(Reason.TASK_UNKNOWN, message)
+
+
 def _sum(reports: Sequence[WorkerReport] | None, field: str) -> int | None:
     return None if reports is None else sum(getattr(report, field) for report in reports)
 
@@ -153,6 +162,8 @@ def _ready(writer: ConditionWriter, seen: PoolObservation, fault: Fault | None) 
     _, wanted = _counts(seen)
     if fault is not None:
         writer.judge(ConditionType.READY, fault)
+    elif (unknown := unknown_tasks(seen.reports or ())) is not None:
+        writer.set(ConditionType.READY, "True", unknown.reason, unknown.message)
     elif wanted == 0:
         writer.set(ConditionType.READY, "True", Reason.SCALED_TO_ZERO, "zero pods are wanted now")
     elif seen.pool.spec.ack_policy == "Early":

@@ -47,6 +47,8 @@ class PoolMemory:
     rates: RateMemory = field(default_factory=RateMemory)
     settled: tuple[str, int] | None = None
     """The applied hash, and the Deployment's generation right after we applied it."""
+    unknown: str = ""
+    """What was told last of tasks that nobody knows."""
     refused: tuple[str, float, str] | None = None
     """The applied hash that the API refused, when, and why: it is not tried again at every look."""
 

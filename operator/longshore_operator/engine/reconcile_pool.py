@@ -21,13 +21,14 @@ from longshore_operator.core.children import (
 from longshore_operator.core.faults import Fault, first
 from longshore_operator.core.ownership import is_owned_by, needs_apply, replicas_manager
 from longshore_operator.core.pod_faults import pods_fault
-from longshore_operator.core.pool_status import PoolObservation, pool_status
+from longshore_operator.core.pool_status import PoolObservation, pool_status, unknown_tasks
 from longshore_operator.core.rates import note_reports
 from longshore_operator.core.scaling import note_scaled
 from longshore_operator.core.victims import VICTIM_COST, ShrinkPlan
 from longshore_operator.engine.brokers import Measurement
 from longshore_operator.engine.context import (
     Context,
+    PoolMemory,
     look_again,
     publish,
     publish_invalid,
@@ -144,8 +145,15 @@ async def _scene(
     reports = reports_of(seen.pool.key, measurement.workers) if measurement is not None else ()
     memory = context.memory.of_pool(key_of(manifest), seen.pool.uid)
     memory.rates = note_reports(memory.rates, reports)
+    await _tell_unknown(context, manifest, memory, unknown_tasks(reports))
     scene = Scene(seen.pool, manifest, memory, queues, connections, workload, measurement, reports)
     return scene, found if isinstance(found, Fault) else None
+
+
+async def _tell_unknown(context: Context, manifest: Manifest, memory: PoolMemory, unknown: Fault | None) -> None:
+    told, memory.unknown = memory.unknown, unknown.message if unknown is not None else ""
+    if unknown is not None and unknown.message != told:
+        await context.resources.record(manifest, "Warning", unknown.reason, unknown.message)
 
 
 # -- execute ---------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 from longshore_operator.api import CronSchedule, TaskQueue, WorkerPool, parse
 from longshore_operator.core.pods import parse_time
+from longshore_operator.core.pool_status import unknown_tasks
 from longshore_operator.engine.ports import Manifest
 from longshore_operator.local.pods import LocalPod
 from longshore_operator.local.sampling import Sample, Throughput
@@ -53,6 +54,7 @@ def pool_row(
         reason=decision.get("reason"),
         why=decision.get("message"),
         problem=stuck[0].error if stuck else problem_of(status),
+        unknown_tasks=unknown.message if (unknown := unknown_tasks(reports)) is not None else None,
         failed=bool(stuck) and len(stuck) == len(active),
     )
 

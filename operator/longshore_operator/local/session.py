@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from longshore_operator.local.display import Display
 from longshore_operator.local.observer import Observer
-from longshore_operator.local.snapshot import Snapshot, failed_pools, unfinished
+from longshore_operator.local.snapshot import Snapshot, failed_pools, unfinished, waiting_for_code
 from longshore_operator.local.summary import Ending, Summary
 from longshore_operator.local.workloads import LocalWorkloads
 
@@ -96,6 +96,10 @@ class Session:
         failed = failed_pools(snapshot)
         if failed and self._limits.until_idle:
             self._problems = tuple(f"pool {pool.name}: {pool.problem}" for pool in failed)
+            return "Failed"
+        unknown = waiting_for_code(snapshot)
+        if unknown and self._limits.until_idle:
+            self._problems = tuple(unknown)
             return "Failed"
         if idle:
             return "Idle"

@@ -46,6 +46,8 @@ class PoolRow:
     reason: str | None = None
     why: str | None = None
     problem: str | None = None
+    unknown_tasks: str | None = None
+    """What is to be said of tasks that wait because its app does not have them."""
     failed: bool = False
     """Nothing of it runs, and another start would end the same way."""
 
@@ -110,6 +112,14 @@ def _unfinished_schedules(snapshot: Snapshot) -> list[str]:
         if not (schedule.suspended or schedule.problem or schedule.ticks)
         and (schedule.next is None or schedule.next <= deadline)
     ]
+
+
+def waiting_for_code(snapshot: Snapshot) -> list[str]:
+    """Return why a run will never be idle: all that is left are tasks that no pool's app has."""
+    unknown = [f"pool {pool.name}: {pool.unknown_tasks}" for pool in snapshot.pools if pool.unknown_tasks]
+    if any(queue.ready or queue.leased for queue in snapshot.queues) or not any(q.delayed for q in snapshot.queues):
+        return []
+    return unknown
 
 
 def failed_pools(snapshot: Snapshot) -> list[PoolRow]:

@@ -258,3 +258,12 @@ def test_status_of_a_schedule() -> None:
 )
 def test_what_is_worth_a_write(old: dict[str, Any], new: dict[str, Any], change: str) -> None:
     assert status_change(old, new) == change
+
+
+def test_tasks_that_nobody_has_are_named_and_the_pool_stays_ready() -> None:
+    told = (report("w1", unknown_tasks=("shop.reprot",)), report("w2"))
+    seen = PoolObservation(worker_pool(), deployment=deployed(1, 1), desired=1, reports=told)
+    conditions = pool_status(seen, NOW)["conditions"]
+    ready = next(one for one in conditions if one["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "TaskUnknown")
+    assert "shop.reprot" in ready["message"]

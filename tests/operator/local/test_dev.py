@@ -185,6 +185,15 @@ def test_an_app_that_does_not_import_ends_the_run_with_its_line(shop, code, said
     assert shop.words("done") == ["word"]
 
 
+def test_a_task_that_the_app_does_not_have_ends_the_run_with_its_name_and_waits_for_the_code(shop):
+    shop.send("note", ("word",))
+    shop.send("notte", ("typo",))
+    assert shop.run("--until-idle", "--timeout", "60") == 1
+    assert "no worker here has: " in shop.output
+    assert "notte" in shop.output
+    assert shop.words("done") == ["word"]
+
+
 def test_a_time_limit_says_what_is_not_done(shop):
     schedule = MANIFESTS.replace("minReplicas: 0", "minReplicas: 0\n    suspend: true")
     (shop.folder / "all.yaml").write_text(schedule)
