@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test unit check format clean
+.PHONY: help install dev demo test unit check format docs clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,13 @@ check: $(VENV)/.dev ## Lint, types, layers
 format: $(VENV)/.dev ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.docs ## Build the documentation into docs/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+$(VENV)/.docs: $(VENV)/.installed docs/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.lock
+	touch $@
 
 clean: ## Remove what builds and tests left (not the lab's caches)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .longshore dist

@@ -69,11 +69,29 @@ def test_a_shared_task_belongs_to_every_app_also_to_those_to_come():
         ("task_serializer", "pickle", "pickle and others are refused"),
         ("worker_concurrency", 0, "less than 1"),
         ("task_reject_on_worker_lost", False, "can only be true"),
+        ("beat_schedule", {}, "declare a CronSchedule"),
+        ("task_time_limit", 5, "time limits are not there yet"),
     ],
 )
 def test_a_wrong_setting_says_what_is_right(app, name, value, says):
     with pytest.raises(ImproperlyConfigured, match=says):
         app.conf[name] = value
+
+
+@pytest.mark.parametrize(
+    "options", [{"time_limit": 1}, {"soft_time_limit": 1}, {"link": None}, {"compression": "gzip"}]
+)
+def test_a_call_option_that_would_not_be_honored_is_refused(app, options):
+    with pytest.raises(TypeError, match=r"task t: unknown option .*; there is queue, countdown"):
+        app.send_task("t", **options)
+
+
+def test_options_of_celery_that_hold_anyway_are_accepted_and_their_contrary_is_refused(app):
+    app.task(lambda: 1, name="fine", reject_on_worker_lost=True, serializer="json")
+    with pytest.raises(ImproperlyConfigured, match="always runs again"):
+        app.task(lambda: 1, name="a", reject_on_worker_lost=False)
+    with pytest.raises(ImproperlyConfigured, match="can only be 'json'"):
+        app.task(lambda: 1, name="b", serializer="pickle")
 
 
 def test_the_environment_wins_over_the_code(monkeypatch):

@@ -31,6 +31,8 @@ from longshore.settings import Settings
 from longshore.task import Request, current_request, due_time, function_origin
 from longshore.task import Task as BaseTask
 
+OPTIONS = "queue, countdown, eta, expires, priority, task_id, headers, ignore_result, shadow, argsrepr, kwargsrepr"
+
 _apps: weakref.WeakSet[Longshore] = weakref.WeakSet()
 _shared: list[Callable[[Longshore], BaseTask]] = []
 _current: Longshore | None = None
@@ -208,7 +210,7 @@ class Longshore:
         """Send a task by name, without importing it.
 
         Options: queue, countdown (s), eta, expires (s or datetime), priority (0 to 9), task_id, headers,
-        ignore_result, time_limit, soft_time_limit, shadow, argsrepr, kwargsrepr. Returns when the broker has the
+        ignore_result, shadow, argsrepr, kwargsrepr. Returns when the broker has the
         message; raises `BrokerError` within the deadline (5 s) otherwise. Never touches the result backend.
         """
         if self.conf.task_always_eager:
@@ -239,13 +241,14 @@ class Longshore:
         task_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
         ignore_result: bool | None = None,
-        time_limit: float | None = None,
-        soft_time_limit: float | None = None,
         shadow: str | None = None,
         argsrepr: str | None = None,
         kwargsrepr: str | None = None,
+        **unknown: Any,
     ) -> Outgoing:
         """Return the message of a call and the queue for it; sends nothing."""
+        if unknown:
+            raise TypeError(f"task {name}: unknown option {', '.join(sorted(unknown))}; there is {OPTIONS}")
         now = datetime.now(UTC)
         due = due_time(countdown, eta, now)
         deadline = expires if isinstance(expires, datetime) else None
@@ -262,8 +265,6 @@ class Longshore:
             parent_id=request.id,
             headers=headers,
             ignore_result=ignore_result,
-            time_limit=time_limit,
-            soft_time_limit=soft_time_limit,
             shadow=shadow,
             origin=_origin(),
             argsrepr=argsrepr,
@@ -341,6 +342,10 @@ def make_task(
     unknown = [option for option in options if not hasattr(base, option)]
     if unknown:
         raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: unknown option {', '.join(sorted(unknown))}")
+    if options.get("reject_on_worker_lost") is False:
+        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: a task whose process died always runs again")
+    if options.get("serializer", "json") != "json":
+        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: the serializer can only be 'json'")
     fields: dict[str, Any] = {
         **options,
         "app": app,

@@ -88,7 +88,6 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "task_reject_on_worker_lost": (True, _only_true, "With late acks: run again what a dying process was running"),
     "task_track_started": (False, _boolean, "Store the state STARTED"),
     "task_ignore_result": (False, _boolean, "Store no results"),
-    "task_store_errors_even_if_ignored": (False, _boolean, "Store failures of tasks whose results are ignored"),
     "task_always_eager": (False, _boolean, "Run tasks in the caller at once; for tests"),
     "task_eager_propagates": (False, _boolean, "In eager mode: raise what the task raises"),
     "task_serializer": ("json", _only_json, "How arguments are encoded"),
@@ -97,14 +96,23 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "result_expires": (86_400.0, _optional(_seconds), "How long results are kept, in seconds"),
     "task_publish_timeout": (5.0, _seconds, "Deadline of a send, in seconds"),
     "worker_concurrency": (None, _optional(_count), "Processes of a worker; default: the CPUs of its cgroup"),
-    "timezone": ("UTC", _text, "Zone of naive times in schedules"),
+    "timezone": ("UTC", _text, "Accepted for Celery's sake; a CronSchedule has its own timeZone"),
     "enable_utc": (True, _boolean, "Accepted for Celery's sake; times on the wire are always UTC"),
-    "beat_schedule": ({}, _mapping, "Periodic tasks"),
     "broker_connection_retry_on_startup": (True, _boolean, "Accepted for Celery's sake; a worker always tries again"),
     "worker_prefetch_multiplier": (1, int, "Accepted for Celery's sake; read-ahead follows the tasks' durations"),
-    "worker_hijack_root_logger": (True, _boolean, "Let a worker configure logging"),
 }
 """name → (default, parser, meaning)."""
+
+_NOT_HERE = {
+    "beat_schedule": "declare a CronSchedule resource instead",
+    "task_time_limit": "time limits are not there yet",
+    "task_soft_time_limit": "time limits are not there yet",
+    "task_annotations": "set the options at the task",
+    "task_store_errors_even_if_ignored": "failed tasks are kept by a queue's deadLetter.keepFailures",
+    "worker_max_tasks_per_child": "it is not there yet",
+    "worker_max_memory_per_child": "it is not there yet",
+}
+"""Celery's settings that mean something here would not honor: refused with the reason, never silently ignored."""
 
 _ENVIRONMENT = {
     "broker_url": "LONGSHORE_BROKER_URL",
@@ -166,6 +174,8 @@ class Settings(MutableMapping[str, Any]):
 
 def _known(name: str) -> tuple[Any, Callable[[Any], Any], str]:
     known = SETTINGS.get(name)
+    if name in _NOT_HERE:
+        raise ImproperlyConfigured(f"setting {name!r} of Celery is refused: {_NOT_HERE[name]}")
     if known is None:
         near = difflib.get_close_matches(name.lower(), SETTINGS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

@@ -83,6 +83,10 @@ class Task:
     retry_jitter: bool = True
     acks_late: bool | None = None
     acks_on_failure_or_timeout: bool | None = None
+    reject_on_worker_lost: bool | None = None
+    """Always on here; accepted for moved code, and an explicit false is refused."""
+    serializer: str = "json"
+    """Always JSON here; accepted for moved code."""
     track_started: bool | None = None
     ignore_result: bool | None = None
     throws: tuple[type[BaseException], ...] = ()

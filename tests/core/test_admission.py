@@ -55,6 +55,14 @@ def test_an_unknown_task_is_parked_ever_longer_and_buried_after_its_grace():
     assert isinstance(decide(parked, now=much_later), Bury)
 
 
+@pytest.mark.parametrize("part", ["callbacks", "errbacks", "chain", "chord"])
+def test_what_comes_after_a_task_is_never_dropped_silently(part):
+    decision = decide(call(embed={part: [{"task": "next"}]}))
+    assert isinstance(decision, Bury)
+    assert part in decision.message
+    assert decide(call(embed={"callbacks": None, "errbacks": [], "chain": None, "chord": None})) == Run()
+
+
 @given(st.dictionaries(st.text(max_size=5), st.none() | st.integers(0, 10), max_size=3))
 def test_a_parked_header_of_any_shape_never_drops_the_task(header):
     parked = {**header, "since": NOW.timestamp()}

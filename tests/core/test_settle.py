@@ -99,6 +99,13 @@ def test_a_replayed_dead_letter_is_the_message_as_it_was(reason, deliveries, que
     assert exhume(letter) == MESSAGE
 
 
+def test_a_replayed_dead_letter_has_all_its_tries_again():
+    tired = next_try(MESSAGE, parse_call(MESSAGE), NOW)
+    assert tired.headers["retries"] == 1
+    letter = bury(tired, "orders", "TaskFailed", "x", deliveries=0, now=NOW)
+    assert exhume(letter) == MESSAGE
+
+
 def test_the_next_try_keeps_custom_headers_and_drops_the_brokers_history():
     scarred = Message(MESSAGE.body, {**MESSAGE.headers, "x-death": [1], "x-delivery-count": 4}, MESSAGE.properties)
     again = next_try(scarred, parse_call(scarred), None)

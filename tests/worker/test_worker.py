@@ -10,7 +10,7 @@ import pytest
 
 from longshore.exceptions import ImproperlyConfigured, TimeoutError  # noqa: A004
 from longshore.message import DEAD_HEADER
-from tests.support.workers import Worker, is_gone, wait_for
+from tests.support.workers import Worker, is_gone, run_command, wait_for
 from tests.worker import tasks_for_tests as tasks
 
 
@@ -73,6 +73,15 @@ def test_without_keep_a_failed_task_leaves_no_dead_letter(bench):
             tasks.fails.delay("gone").get(timeout=20)
         wait_for("settled", bench.empty)
     assert not bench.dead()
+
+
+def test_calling_a_task_that_fails_from_the_command_line_says_so_in_one_line(bench):
+    with bench.worker("-c", "1"):
+        called = ("call", "tests.worker.tasks_for_tests.fails", "-a", '["it broke"]', "-Q", bench.queue, "--wait", "20")
+        done = run_command(*called, environ=bench.environ)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("failed: ValueError: it broke")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parity("F6")

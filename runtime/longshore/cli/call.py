@@ -9,6 +9,8 @@ import click
 
 from longshore.cli.connecting import app_for
 from longshore.cli.output import app_option, broker_option, output_option
+from longshore.exceptions import LongshoreError
+from longshore.result import AsyncResult
 
 
 class Json(click.ParamType[Any]):
@@ -59,8 +61,18 @@ def call(
 ) -> None:
     """Send the task named TASK and print its id, or with --wait its result."""
     result = app_for(app, broker).send_task(task, args, kwargs, queue=queue, countdown=countdown, priority=priority)
-    value = result.get(timeout=wait) if wait is not None else None
+    value = _wait_for(result, wait) if wait is not None else None
     if output == "json":
         click.echo(json.dumps({"id": result.id, **({} if wait is None else {"result": value})}, default=str))
     else:
         click.echo(result.id if wait is None else value)
+
+
+def _wait_for(result: AsyncResult, seconds: float) -> Any:
+    """Return the value; a task that failed ends the command with its exception in one line."""
+    try:
+        return result.get(timeout=seconds)
+    except LongshoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is the task's, whatever that is
+        raise click.ClickException(f"task {result.id} failed: {type(error).__name__}: {error}") from None

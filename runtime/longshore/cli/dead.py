@@ -1,4 +1,4 @@
-"""``longshore dead``: see why messages died, send them again, drop them."""
+"""``longshore dead``: see why messages died, send them again."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from longshore.brokers.port import Broker, Outgoing, Owner, Settlement
 from longshore.cli.connecting import app_for
 from longshore.cli.output import app_option, broker_option, output_option, show
 from longshore.core.settle import exhume
+from longshore.exceptions import QueueNotFound
 from longshore.message import DEAD_HEADER, Message
 
 
 @click.group()
 def dead() -> None:
-    """See why messages died, send them again, drop them."""
+    """See why messages died, send them again. `longshore queue purge` drops them."""
 
 
 @dead.command("ls")
@@ -46,8 +47,10 @@ def replay(queue: str, to: str | None, app: str | None, broker: str | None) -> N
     """Send every dead letter of QUEUE to its queue again, as it was; a crash in between makes at worst a duplicate."""
     client = app_for(app, broker).broker
     depth = client.depths([queue]).get(queue)
-    count = _replay(client, queue, to, depth.ready or 0 if depth else 0)
-    click.echo(f"{count} messages replayed")
+    if depth is None:
+        raise QueueNotFound(f"queue {queue!r} does not exist on this broker, or is empty")
+    count = _replay(client, queue, to, depth.ready or 0)
+    click.echo(f"replayed: {count}")
 
 
 def _replay(client: Broker, queue: str, to: str | None, limit: int) -> int:

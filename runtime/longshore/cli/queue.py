@@ -73,4 +73,4 @@ def purge(name: str, yes: bool, app: str | None, broker: str | None) -> None:
         raise QueueNotFound(f"queue {name!r} does not exist on this broker")
     if not yes:
         click.confirm(f"Drop {depth.ready} ready and {depth.delayed or 0} delayed messages of {name}?", abort=True)
-    click.echo(f"{client.purge(name)} messages dropped")
+    click.echo(f"dropped: {client.purge(name)}")

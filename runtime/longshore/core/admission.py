@@ -14,6 +14,10 @@ PARK_GRACE_SECONDS = 24 * 3600.0
 """How long an unknown task waits for a worker that knows it (a rolling update, decided generously)."""
 
 
+_CANVAS = ("callbacks", "chain", "chord", "errbacks")
+"""Parts of a message that say what comes after its task. Running the task and dropping them would lose work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Execute it now."""
@@ -60,6 +64,11 @@ def admit(call: TaskCall, deliveries: int, known: Container[str], policy: DeadLe
         )
     if call.expires is not None and call.expires <= now:
         return Expired()
+    if canvas := sorted(part for part in _CANVAS if call.embed.get(part)):
+        return Bury(
+            "CanvasNotSupported",
+            f"the message carries {', '.join(canvas)}, which this version cannot carry on; it runs on a Celery worker",
+        )
     if call.eta is not None and call.eta > now:
         return Wait(call.eta.timestamp())
     if call.name not in known:

@@ -9,6 +9,7 @@ from longshore.core.settle import FAILURE, REVOKED, Failure, Send, State, Verdic
 from longshore.message import PARKED_HEADER, Message
 from longshore.policy import DeadLetterPolicy
 
+_RESULT_OF = {"MaxDeliveriesExceeded": "WorkerLostError", "UnknownTask": "NotRegistered"}
 _EXCEPTIONS = "celery.exceptions"  # where Celery's clients look for the framework's exceptions
 
 
@@ -31,8 +32,7 @@ def refuse(
             return Verdict(state=State(REVOKED, _result("TaskRevokedError", "expired")))
         case Bury(reason, text):
             letter = bury(message, queue, reason, text, deliveries=deliveries, now=now)
-            lost = "WorkerLostError" if reason == "MaxDeliveriesExceeded" else "NotRegistered"
-            return Verdict((Send(dead.queue, letter),), State(FAILURE, _result(lost, text)))
+            return Verdict((Send(dead.queue, letter),), State(FAILURE, _result(_RESULT_OF.get(reason, reason), text)))
 
 
 def _result(exception: str, text: str) -> dict[str, object]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from longshore.core.protocol import TaskCall
 from longshore.message import DEAD_HEADER, OUR_HEADERS, Message
 from longshore.policy import AckPolicy, DeadLetterPolicy
@@ -165,8 +167,10 @@ def bury(
 
 
 def exhume(message: Message) -> Message:
-    """Return the original of a dead letter, ready to be sent again with no history of ours."""
-    return message.with_headers(dict.fromkeys(OUR_HEADERS))
+    """Return the original of a dead letter, ready to be sent again: no history of ours, all its tries before it."""
+    first_try = {"retries": 0, "eta": None} if "retries" in message.headers else {}
+    bare = message.with_headers(dict.fromkeys(OUR_HEADERS))
+    return msgspec.structs.replace(bare, headers={**bare.headers, **first_try})
 
 
 def next_try(message: Message, call: TaskCall, due: datetime | None, *, body: bytes | None = None) -> Message:
