@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from longshore.exceptions import ImproperlyConfigured
+from longshore.exceptions import LongshoreError
 from longshore_operator.engine.ports import Manifest, Refused, Unreachable
 from longshore_operator.kube.cache import POOL_LABEL, Cache
 from longshore_operator.kube.client import ApiClient, Forbidden, NotFound
@@ -35,15 +35,19 @@ async def list_all(client: ApiClient, cache: Cache, namespaces: Sequence[str]) -
 
 
 async def first_lists(client: ApiClient, cache: Cache, namespaces: Sequence[str]) -> None:
-    """Fill the cache at the start; what will never work is an error for the user, in one line."""
+    """Fill the cache at the start; what will not mend itself is an error for the user, in one line."""
     try:
         await list_all(client, cache, namespaces)
     except NotFound:
-        raise ImproperlyConfigured(
-            "the cluster does not know Longshore's resources: kubectl apply --server-side -f crds/, or helm install"
+        raise LongshoreError(
+            "Longshore's CRDs are not installed in this cluster: kubectl apply --server-side -f crds/, or helm install"
         ) from None
     except Forbidden as error:
-        raise ImproperlyConfigured(f"the operator's account lacks a permission: {error}") from None
+        raise LongshoreError(
+            f"the operator's account lacks a right: {error}; bind it to a role as the Helm chart does (rbac.create)"
+        ) from None
+    except Refused as error:
+        raise LongshoreError(f"the API server refuses a list: {error}") from None
 
 
 async def keep_listing(client: ApiClient, cache: Cache, namespaces: Sequence[str]) -> None:

@@ -60,9 +60,10 @@ class Watch:
         self._thread.start()
 
     async def stop(self) -> None:
-        """End the watches; wait a moment for them."""
+        """End the watches, if they were ever started; wait a moment for them."""
         self._stop.set()
-        await asyncio.to_thread(self._thread.join, 5.0)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, 5.0)
 
     def _run(self) -> None:
         kopf = _import_kopf()
