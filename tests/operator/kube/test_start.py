@@ -1,4 +1,4 @@
-"""An operator that cannot start ends with one line that says what is wrong and what to do: no traceback, exit code 1."""
+"""An operator that cannot start ends with one line that says what is wrong and what to do, and no traceback."""
 
 from __future__ import annotations
 
