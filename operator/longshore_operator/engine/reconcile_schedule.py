@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from longshore.brokers.port import Outgoing
 from longshore.core.protocol import TICK_HEADER, build_message
@@ -111,7 +111,10 @@ async def _send(context: Context, schedule: CronSchedule, queue: TaskQueue, tick
 
 
 def tick_message(schedule: CronSchedule, tick: datetime) -> Message:
-    """Return the message of a tick: its id follows from the schedule and the time, its `copy` is of this sending."""
+    """Return the message of a tick: its id follows from the schedule and the time, its `copy` is of this sending.
+
+    It expires so long after the tick, not after the sending: two copies of one tick expire together.
+    """
     spec = schedule.spec
     header = {
         "v": 1,
@@ -124,6 +127,8 @@ def tick_message(schedule: CronSchedule, tick: datetime) -> Message:
         spec.args,
         spec.kwargs,
         task_id=tick_id(schedule.uid, tick),
+        expires=None if spec.expires_seconds is None else tick + timedelta(seconds=spec.expires_seconds),
+        priority=spec.priority,
         headers={TICK_HEADER: header},
         origin="longshore-operator",
     )
