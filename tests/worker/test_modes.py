@@ -7,9 +7,10 @@ import signal
 
 import pytest
 
-from tests.support.workers import wait_for
+from tests.support.workers import running_worker, wait_for
 from tests.worker import tasks_for_tests as tasks
 
+APP = "tests.worker.tasks_for_tests:app"
 MODES = pytest.mark.parametrize("mode", ["threads", "asyncio"])
 
 
@@ -49,6 +50,20 @@ def test_sigterm_finishes_what_runs(bench, mode):
         assert worker.process.wait(20) == 0
     assert len([line for line in bench.effects() if line.startswith("end")]) == 2
     assert bench.depth().ready == 1
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("mode", ["processes", "threads"])
+def test_a_worker_whose_broker_is_gone_drains_and_says_so_in_one_line(new_redis, tmp_path, mode):
+    server = new_redis()
+    with running_worker(
+        APP, "-Q", "q", "--execution", mode, "-c", "1", broker=server.url(), log=tmp_path / "log"
+    ) as worker:
+        worker.ready()
+        server.kill()
+        assert worker.terminate(timeout=30) == 0
+        assert "Traceback" not in worker.log
+        assert "defect" not in worker.log
 
 
 @MODES

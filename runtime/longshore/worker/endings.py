@@ -17,7 +17,7 @@ from longshore.core.backoff import reconnect_delay
 from longshore.core.protocol import TaskCall
 from longshore.core.readahead import HORIZON_SECONDS, LIMIT
 from longshore.core.settle import State, Verdict
-from longshore.exceptions import BackendError
+from longshore.exceptions import BackendError, BrokerError
 from longshore.results.port import ResultMeta
 from longshore.worker.plan import Plans
 
@@ -74,6 +74,28 @@ class Endings:
             self._app.broker.send(_outgoing(self._waiting[0].verdict))
             self._waiting.pop(0)
 
+    def leave(self, consumer: Consumer) -> None:
+        """Settle the last ones and close the consumer, as well as the broker lets us.
+
+        With the broker down, claims go back by themselves (a duplicate); what an early-acked task sends exists nowhere
+        else, so that is tried until it is sent or the drain time-out ends this process.
+        """
+        failures = 0
+        while True:
+            try:
+                self.hand_over(consumer)
+                consumer.flush()
+                break
+            except BrokerError as error:
+                failures += 1
+                if not self._waiting:
+                    logger.warning("not settled at the end: %s; these tasks run again", error)
+                    break
+                if failures == 1:
+                    logger.warning("%s; waiting to send what early-acknowledged tasks left", error)
+                time.sleep(reconnect_delay(failures))
+        close(consumer)
+
     def _store_results(self) -> None:
         """Hold the claims while the backend is down: a settlement without its result would lose the result."""
         metas = [
@@ -92,6 +114,14 @@ class Endings:
                     logger.warning("results cannot be stored: %s; holding %d tasks until they can", error, len(metas))
                 if self._pause(reconnect_delay(failures)):
                     raise
+
+
+def close(consumer: Consumer) -> None:
+    """Give back what is held, as well as the broker lets us."""
+    try:
+        consumer.close()
+    except BrokerError as error:
+        logger.warning("claims could not be given back: %s; they go back with their lease", error)
 
 
 def _outgoing(verdict: Verdict) -> tuple[Outgoing, ...]:

@@ -17,7 +17,7 @@ from longshore.brokers.port import Broker, Consumer, Owner
 from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BackendError, BrokerError, BrokerRefused
 from longshore.worker.board import Pen
-from longshore.worker.endings import Endings
+from longshore.worker.endings import Endings, close
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans
 from longshore.worker.runs import Prepared, Runs
@@ -101,12 +101,10 @@ class PooledProcess:
                 except BrokerError as error:
                     failures += 1
                     self._lost_broker(error, failures)
-            self._endings.hand_over(consumer)
-            consumer.flush()
+            self._endings.leave(consumer)
         except BackendError as error:
             logger.error("%s; what could not be stored goes back to its queue", error)
-        finally:
-            consumer.close()
+            close(consumer)
 
     def _step(self, consumer: Consumer) -> None:
         """Settle what has ended, claim for the free slots, wait for news."""

@@ -14,7 +14,7 @@ from longshore.core.backoff import reconnect_delay
 from longshore.core.readahead import ReadAhead
 from longshore.exceptions import BackendError, BrokerError, BrokerRefused
 from longshore.worker.board import Pen
-from longshore.worker.endings import Endings
+from longshore.worker.endings import Endings, close
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans
 from longshore.worker.runs import Runs
@@ -49,10 +49,10 @@ class TaskProcess:
         consumer = self._broker.consumer(self._owner, self._options.queues, wake_fd=self._wake.fd)
         try:
             self._loop(consumer)
+            self._endings.leave(consumer)
         except BackendError as error:
             logger.error("%s; what could not be stored goes back to its queue", error)
-        finally:
-            consumer.close()
+            close(consumer)
 
     def _loop(self, consumer: Consumer) -> None:
         failures = 0
@@ -66,8 +66,6 @@ class TaskProcess:
             except BrokerError as error:
                 failures += 1
                 self._lost_broker(consumer, error, failures)
-        self._hand_over(consumer)
-        consumer.flush()
 
     def _step(self, consumer: Consumer) -> None:
         """Settle what has ended, claim, work it off."""
