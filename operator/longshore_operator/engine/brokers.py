@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import socket
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from longshore.brokers.port import Broker, Capabilities, QueueDepth, WorkerReport
 from longshore.exceptions import BrokerError, BrokerRefused, ImproperlyConfigured, redact_url
@@ -58,7 +60,16 @@ def as_failure(url: str, error: BaseException) -> BrokerFailure:
         )
     if isinstance(error, ImproperlyConfigured):
         return BrokerFailure(Reason.BROKER_UNKNOWN, str(error))
-    return BrokerFailure(Reason.BROKER_UNAVAILABLE, f"{where} does not answer: {error}")
+    return BrokerFailure(Reason.BROKER_UNAVAILABLE, f"{where} does not answer: {error}{_name_hint(url, error)}")
+
+
+def _name_hint(url: str, error: BaseException) -> str:
+    """Return what to do about a Service's short name: it has a meaning in its own namespace only, not in ours."""
+    host = urlsplit(url).hostname or ""
+    unknown = isinstance(error.__cause__ or error.__context__, socket.gaierror) or "no such host" in str(error)
+    if not unknown or not host or "." in host:
+        return ""
+    return f"; in a cluster use the Service's full name, {host}.NAMESPACE.svc"
 
 
 class _Line(threading.Thread):

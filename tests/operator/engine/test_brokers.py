@@ -122,6 +122,29 @@ async def test_failures_are_reasons_without_passwords(
     assert not any("hunter2" in thread.name for thread in threading.enumerate())
 
 
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("redis://:hunter2@no-such-host/0", "use the Service's full name, no-such-host.NAMESPACE.svc"),
+        ("amqp://user:hunter2@no-such-host//", "use the Service's full name, no-such-host.NAMESPACE.svc"),
+        ("redis://no-such-host.shop.svc.invalid/0", None),
+        ("redis://127.0.0.1:1/0", None),
+        ("redis://localhost:1/0", None),
+        ("amqp://localhost:1//", None),
+    ],
+)
+async def test_a_short_host_name_that_is_not_known_comes_with_the_way_to_write_it(
+    hub: tuple[BrokerHub, list[str]], url: str, hint: str | None
+) -> None:
+    watched, _ = hub
+    with pytest.raises(BrokerFailure) as caught:
+        await watched.call(url, lambda broker: broker.depths(["q"]))
+    assert caught.value.reason == "BrokerUnavailable"
+    assert "hunter2" not in caught.value.message
+    assert ("NAMESPACE" in caught.value.message) == (hint is not None)
+    assert hint is None or caught.value.message.endswith(hint)
+
+
 async def test_a_file_that_is_no_database_is_refused_for_good(hub: tuple[BrokerHub, list[str]], tmp_path: Path) -> None:
     watched, _ = hub
     (tmp_path / "notes.txt").write_text("not a database, but long enough to be looked at as one" * 50)
