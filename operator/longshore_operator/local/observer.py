@@ -50,6 +50,7 @@ class Observer:
         loop = asyncio.get_running_loop()
         names, pods = queue_names(self.queues), frozenset(self._workloads.uids)
         self._sample = await loop.run_in_executor(self._thread, sampling.take, self._broker, names, pods, self._clock())
+        self._count_ended()
         self._throughput.note(self._sample)
         self._workloads.see_ready(sampling.pod_of(report) for report in self._sample.workers)
         snapshot = self._picture(notice)
@@ -63,6 +64,7 @@ class Observer:
 
     async def summarize(self, ending: Ending, finished_at: float, problems: tuple[str, ...]) -> Summary:
         """Return the run's figures."""
+        self._count_ended()
         names = [queue.dead_letter_queue_name for queue in self.queues]
         loop = asyncio.get_running_loop()
         try:
@@ -80,6 +82,11 @@ class Observer:
             peak_slots=self.peak_slots,
             problems=problems,
         )
+
+    def _count_ended(self) -> None:
+        """A worker's last report is up to 2 s old when it ends; what it says at its end is exact."""
+        for pool, words in self._workloads.take_last_words():
+            self._throughput.count(words.worker, pool, words.processed)
 
     def close(self) -> None:
         """End the thread."""

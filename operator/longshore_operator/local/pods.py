@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from longshore_operator.core.pods import PodView
-from longshore_operator.local.process import WorkerProcess
+from longshore_operator.local.process import LastWords, WorkerProcess
 
 FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 30.0
@@ -61,6 +61,8 @@ class LocalPod:
     error: str | None = None
     exit_code: int | None = None
     gone: bool = False
+    last_words: list[LastWords] = field(default_factory=list)
+    """Of its workers that have ended in good order, until somebody takes them."""
 
     @property
     def key(self) -> str:
@@ -144,6 +146,8 @@ class LocalPod:
         code = process.poll()
         if code is None:
             return False
+        words = process.last_words()
+        self.last_words += [words] if words is not None else []
         self.process, self.gone = None, self.terminating
         if not self.terminating:
             self._crashed(process, code, now)

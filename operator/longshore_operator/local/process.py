@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from longshore_operator.local import launch
@@ -19,6 +20,14 @@ from longshore_operator.local import launch
 TAIL_BYTES = 16_384
 LOG_BYTES = 10_000_000
 """A log that is longer when a worker starts makes room; the one before it is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """What a worker says of itself when it ends in good order."""
+
+    worker: str
+    processed: int
 
 
 class WorkerProcess:
@@ -67,11 +76,18 @@ class WorkerProcess:
 
     def last_line(self) -> str:
         """Return the last thing that it said, for a person who asks why it ended."""
+        lines = self._tail()
+        return readable(lines[-1]) if lines else ""
+
+    def last_words(self) -> LastWords | None:
+        """Return its figures once it has ended; `None` where it was killed or logs no such line as JSON."""
+        return next(filter(None, map(last_words, reversed(self._tail()))), None)
+
+    def _tail(self) -> list[str]:
         with self.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, size - TAIL_BYTES))
-            lines = log.read().decode(errors="replace").strip().splitlines()
-        return readable(lines[-1]) if lines else ""
+            return log.read().decode(errors="replace").strip().splitlines()
 
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -85,3 +101,15 @@ def readable(line: str) -> str:
     except ValueError:
         return line.strip().removeprefix("longshore: ").removeprefix("Error: ")
     return str(entry.get("message", line)) if isinstance(entry, dict) else line.strip()
+
+
+def last_words(line: str) -> LastWords | None:
+    """Return the figures of the line that ends a worker's log; `None` for any other line."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or entry.get("logger") != "longshore.worker":
+        return None
+    worker, processed = entry.get("worker"), entry.get("processed")
+    return LastWords(worker, processed) if isinstance(worker, str) and isinstance(processed, int) else None

@@ -81,14 +81,18 @@ class Throughput:
     def note(self, sample: Sample) -> None:
         """Take in one sample."""
         for report in sample.workers:
-            self._processed[report.worker] = max(report.processed, self._processed.get(report.worker, 0))
-            self._pools[report.worker] = report.pool or ""
+            self.count(report.worker, report.pool or "", report.processed)
         for pool in set(self._pools.values()):
             self._of_pools[pool].note(sample.at, self.processed(pool))
         for queue in sample.depths:
             depth = sample.depth(queue)
             if depth.ready is not None:
                 self._of_queues[queue].note(sample.at, depth.ready + (depth.leased or 0) + (depth.delayed or 0))
+
+    def count(self, worker: str, pool: str, processed: int) -> None:
+        """Take in what one worker has done so far; an older figure that comes later changes nothing."""
+        self._processed[worker] = max(processed, self._processed.get(worker, 0))
+        self._pools[worker] = pool
 
     def processed(self, pool: str) -> int:
         """Return how many tasks this run's workers of a pool have ended."""

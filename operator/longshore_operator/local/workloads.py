@@ -17,6 +17,7 @@ from longshore_operator.core.pods import WORKER_CONTAINER, PodView
 from longshore_operator.core.victims import deletion_rank
 from longshore_operator.engine.ports import Conflict, Key, Listener, Manifest, Workload
 from longshore_operator.local.pods import LocalPod, Start
+from longshore_operator.local.process import LastWords
 
 Clock = Callable[[], float]
 
@@ -52,6 +53,7 @@ class LocalWorkloads:
         self.closing = False
         self.uids: set[str] = set()
         """Every pod of this run, those that are gone included."""
+        self._last_words: list[tuple[str, LastWords]] = []
 
     # -- the port ----------------------------------------------------------------------------------------------------
 
@@ -94,9 +96,20 @@ class LocalWorkloads:
         for deployment in self._deployments.values():
             changed = self._scale(deployment, now)
             stepped = [pod.step(now) for pod in deployment.pods]
+            self._keep_last_words(deployment.pods)
             deployment.pods = [pod for pod in deployment.pods if not pod.gone]
             if (changed or any(stepped)) and self.listener is not None:
                 self.listener([Key("WorkerPool", *deployment.name)])
+
+    def take_last_words(self) -> list[tuple[str, LastWords]]:
+        """Return, once, the figures of the workers that have ended since the last time, each with its pool's key."""
+        taken, self._last_words = self._last_words, []
+        return taken
+
+    def _keep_last_words(self, pods: Iterable[LocalPod]) -> None:
+        for pod in pods:
+            self._last_words += [(pod.key, words) for words in pod.last_words]
+            pod.last_words = []
 
     def see_ready(self, uids: Iterable[str]) -> None:
         """Note which pods' workers have reported."""

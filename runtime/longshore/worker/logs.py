@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from longshore.utils.log import TaskContextFilter
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
+FIELDS = "longshore_fields"
+"""Name of a record's further fields; a task's own `extra` will hardly use it by chance."""
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, task_id, task_name, exception."""
+    """One JSON object a line: time, level, logger, message, fields of ours, task_id, task_name, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -23,6 +25,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "pid": record.process,
             "message": record.getMessage(),
+            **getattr(record, FIELDS, {}),
         }
         for name in ("task_id", "task_name"):
             if value := getattr(record, name, ""):

@@ -22,6 +22,7 @@ from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BrokerRefused, BrokerUnavailable, LongshoreError
 from longshore.worker.board import Board
 from longshore.worker.keeper import Keeper
+from longshore.worker.logs import FIELDS
 from longshore.worker.options import WorkerOptions
 from longshore.worker.signals import WakePipe, die_with
 from longshore.worker.tasks import TaskProcess
@@ -94,8 +95,14 @@ class Supervisor:
         self._keeper.stop()
         if server is not None:
             server.close()
-        logger.info("worker %s ended", self._options.name)
+        logger.info("worker %s ended", self._options.name, extra={FIELDS: self._totals()})
         return self._exit_code
+
+    def _totals(self) -> dict[str, str | int]:
+        """What it came to: with the last word, because the last report to the broker is older and is taken down."""
+        slots = [self._board.read(row) for row in range(self._board.slots)]
+        processed, failed = sum(slot.processed for slot in slots), sum(slot.failed for slot in slots)
+        return {"worker": self._options.worker, "processed": processed, "failed": failed}
 
     def _declare(self) -> None:
         """Wait for a broker that is down; end for one that refuses."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -62,6 +63,29 @@ def test_ctrl_c_drains_and_the_next_run_goes_on(shop):
     assert (depth.ready, depth.leased) == (4, 0)
     shop.finish()
     assert sorted(shop.words("done")) == [f"word{n}" for n in range(6)], "each exactly once"
+
+
+def test_what_workers_end_while_they_drain_is_counted(shop):
+    shop.send("note", *((f"word{n}", 600) for n in range(6)))
+    process = shop.start("--output", "json")
+    wait_for("two tasks run", lambda: len(shop.words("started")) == 2)
+    shop.interrupt()
+    wait_for("the worker drains", lambda: "draining: 2 running tasks" in shop.log())
+    (shop.folder / "go").touch()
+    output, _ = process.communicate(timeout=30)
+    assert len(shop.words("done")) == 2
+    assert json.loads(output)["tasks"] == 2, "though both ended after the worker's last report"
+
+
+def test_what_ran_before_a_worker_was_scaled_away_is_counted_once(shop):
+    shop.send("note", *((f"word{n}",) for n in range(7)))
+    process = shop.start("--output", "json")
+    wait_for("the worker has come and gone", lambda: "from 1 to 0" in shop.said() and not shop.processes())
+    shop.send("note", *((f"more{n}",) for n in range(5)))
+    wait_for("all done", lambda: len(shop.words("done")) == 12)
+    shop.interrupt()
+    output, _ = process.communicate(timeout=30)
+    assert json.loads(output)["tasks"] == 12
 
 
 def test_a_second_ctrl_c_kills_and_nothing_is_lost(shop):

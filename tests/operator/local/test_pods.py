@@ -6,13 +6,14 @@ The process is scripted: what is tested is what its ends lead to. Real ones are 
 import pytest
 
 from longshore_operator.local.pods import KILL_GRACE_SECONDS, CannotStart, LocalPod, crash_delay
-from longshore_operator.local.process import readable
+from longshore_operator.local.process import LastWords, last_words, readable
 
 
 class ScriptedProcess:
     def __init__(self):
         self.code = None
         self.signals = []
+        self.words = None
 
     def poll(self):
         return self.code
@@ -25,6 +26,9 @@ class ScriptedProcess:
 
     def last_line(self):
         return "the last words"
+
+    def last_words(self):
+        return self.words
 
 
 class Script:
@@ -133,6 +137,18 @@ def test_drains_and_is_gone_when_the_process_is():
     assert pod.gone
 
 
+def test_keeps_the_last_words_of_each_of_its_workers():
+    script = Script()
+    pod = new_pod(script)
+    pod.step(0.0)
+    script.started[0].words, script.started[0].code = LastWords("u.1", 3), 0
+    pod.step(1.0)
+    pod.step(1.0)
+    script.started[1].code = -9
+    pod.step(2.0)
+    assert pod.last_words == [LastWords("u.1", 3)], "who was killed has said nothing"
+
+
 def test_is_killed_when_it_does_not_drain_in_time():
     script = Script()
     pod = new_pod(script)
@@ -167,3 +183,19 @@ def test_is_not_started_again_while_it_ends():
 )
 def test_last_words_are_readable(line, said):
     assert readable(line) == said
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"logger": "longshore.worker", "message": "worker w ended", "worker": "u.1", "processed": 0, "failed": 0}',
+         LastWords("u.1", 0)),
+        ('{"logger": "shop", "message": "worker w ended", "worker": "u.1", "processed": 9}', None),
+        ('{"logger": "longshore.worker", "message": "draining"}', None),
+        ("12:00:00.000 INFO    worker w ended", None),
+        ("[1, 2]", None),
+        ("", None),
+    ],
+)  # fmt: skip
+def test_figures_come_from_the_line_that_ends_a_log(line, words):
+    assert last_words(line) == words
