@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from longshore.app import Longshore, current_app, shared_task
+from longshore.app import Longshore
 from longshore.result import AsyncResult
+from longshore.shared import current_app, shared_task
 from longshore.task import Task
 
 __all__ = ["AsyncResult", "Longshore", "Task", "current_app", "shared_task"]

@@ -6,69 +6,28 @@ app connects to nothing.
 
 from __future__ import annotations
 
-import fnmatch
 import importlib
 import importlib.util
 import os
-import socket
 import threading
-import uuid
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
 from longshore.brokers import open_broker
 from longshore.brokers.port import Broker, Outgoing
-from longshore.core.protocol import build_message, parse_call
+from longshore.core.protocol import parse_call
 from longshore.core.settle import FAILURE, SUCCESS, Ignored, Retried, Succeeded
-from longshore.exceptions import DuplicateTask, ImproperlyConfigured, NoResultBackend, NotRegistered
+from longshore.exceptions import ImproperlyConfigured, NoResultBackend
 from longshore.execution import Execution, Run, execute
+from longshore.publishing import Publishing, call_options, utc_now
+from longshore.registry import TaskRegistry, apps, make_task
 from longshore.result import AsyncResult, EagerResult
 from longshore.results import open_results
 from longshore.results.port import ResultBackend, ResultMeta
 from longshore.settings import Settings
-from longshore.task import Request, current_request, due_time, function_origin
+from longshore.task import Request
 from longshore.task import Task as BaseTask
-
-OPTIONS = "queue, countdown, eta, expires, priority, task_id, headers, ignore_result, shadow, argsrepr, kwargsrepr"
-
-_apps: weakref.WeakSet[Longshore] = weakref.WeakSet()
-_shared: list[Callable[[Longshore], BaseTask]] = []
-_current: Longshore | None = None
-
-
-class TaskRegistry(Mapping[str, BaseTask]):
-    """Name → task. A second function under a name is an error that names both places."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[str, BaseTask] = {}
-
-    def __getitem__(self, name: str) -> BaseTask:
-        try:
-            return self._tasks[name]
-        except KeyError:
-            raise NotRegistered(
-                f"no task {name!r} is registered; known: {', '.join(sorted(self._tasks)) or 'none'}"
-            ) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tasks)
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._tasks
-
-    def register(self, task: BaseTask) -> BaseTask:
-        """Add a task; the same function again (a module imported twice) is no duplicate."""
-        other = self._tasks.get(task.name)
-        if other is not None and other.origin != task.origin:
-            raise DuplicateTask(
-                f"two tasks are named {task.name!r}: {other.origin} and {task.origin}; give one a name="
-            )
-        return self._tasks.setdefault(task.name, task)
+from longshore.utils.imports import import_object
 
 
 class Longshore:
@@ -93,6 +52,7 @@ class Longshore:
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include)}
         self.conf = Settings({**{key: value for key, value in given.items() if value}, **settings})
         self.tasks = TaskRegistry()
+        self._publishing = Publishing(self.conf, self.tasks)
         self._lock = threading.RLock()
         self._broker: Broker | None = None
         self._backend: ResultBackend | None = None
@@ -100,9 +60,7 @@ class Longshore:
             self.Task = import_object(task_cls) if isinstance(task_cls, str) else task_cls
         if config_source is not None:
             self.config_from_object(config_source)
-        for declare in _shared:
-            declare(self)
-        _apps.add(self)
+        apps.add(self)
         if set_as_current:
             self.set_current()
 
@@ -111,8 +69,7 @@ class Longshore:
 
     def set_current(self) -> None:
         """Make this the app of `current_app`."""
-        global _current  # noqa: PLW0603 - the process has one current app, as in Celery
-        _current = self
+        apps.current = self
 
     # -- settings ----------------------------------------------------------------------------------------------------
 
@@ -227,61 +184,13 @@ class Longshore:
         self.broker.send(batch, deadline=self.conf.task_publish_timeout)
         return [AsyncResult(outgoing.message.headers["id"], app=self) for outgoing in batch]
 
-    def outgoing(
-        self,
-        name: str,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        *,
-        queue: str | None = None,
-        countdown: float | None = None,
-        eta: datetime | None = None,
-        expires: float | datetime | None = None,
-        priority: int | None = None,
-        task_id: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        ignore_result: bool | None = None,
-        shadow: str | None = None,
-        argsrepr: str | None = None,
-        kwargsrepr: str | None = None,
-        **unknown: Any,
-    ) -> Outgoing:
-        """Return the message of a call and the queue for it; sends nothing."""
-        if unknown:
-            raise TypeError(f"task {name}: unknown option {', '.join(sorted(unknown))}; there is {OPTIONS}")
-        now = datetime.now(UTC)
-        due = due_time(countdown, eta, now)
-        deadline = expires if isinstance(expires, datetime) else None
-        request = current_request.get()
-        message = build_message(
-            name,
-            args,
-            kwargs,
-            task_id=task_id or str(uuid.uuid4()),
-            eta=due,
-            expires=due_time(expires if not isinstance(expires, datetime) else None, deadline, now),
-            priority=_checked_priority(self.conf.task_default_priority if priority is None else priority),
-            root_id=request.root_id,
-            parent_id=request.id,
-            headers=headers,
-            ignore_result=ignore_result,
-            shadow=shadow,
-            origin=_origin(),
-            argsrepr=argsrepr,
-            kwargsrepr=kwargsrepr,
-        )
-        return Outgoing(queue or self.queue_for(name), message, due.timestamp() if due and due > now else None)
+    def outgoing(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], **options: Any) -> Outgoing:
+        """Return the message of a call and the queue for it; sends nothing. Options as of `send_task`."""
+        return self._publishing.outgoing(name, args, kwargs, call_options(name, options), utc_now())
 
     def queue_for(self, name: str) -> str:
         """Return the queue of a task: its own, then `task_routes` (exact name, then patterns), then the default."""
-        task = self.tasks.get(name)
-        if task is not None and task.queue:
-            return task.queue
-        routes: Mapping[str, Any] = self.conf.task_routes
-        route = routes.get(name) or next((r for p, r in routes.items() if fnmatch.fnmatchcase(name, p)), None)
-        if route is not None:
-            return str(route["queue"] if isinstance(route, Mapping) else route)
-        return str(self.conf.task_default_queue)
+        return self._publishing.queue_for(name)
 
     def run_eagerly(
         self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None = None
@@ -328,138 +237,6 @@ def _eager_result(app: Longshore, task_id: str, execution: Execution) -> AsyncRe
     return EagerResult(meta, app=app, error=execution.error)
 
 
-def make_task(
-    app: Longshore,
-    function: Callable[..., Any],
-    *,
-    name: str | None = None,
-    bind: bool = False,
-    base: type[BaseTask] | None = None,
-    **options: Any,
-) -> BaseTask:
-    """Return a task object of a class of its own around a function; an unknown option is an error."""
-    base = base or app.Task
-    unknown = [option for option in options if not hasattr(base, option)]
-    if unknown:
-        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: unknown option {', '.join(sorted(unknown))}")
-    if options.get("reject_on_worker_lost") is False:
-        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: a task whose process died always runs again")
-    if options.get("serializer", "json") != "json":
-        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: the serializer can only be 'json'")
-    fields: dict[str, Any] = {
-        **options,
-        "app": app,
-        "name": name or app.gen_task_name(function.__name__, function.__module__),
-        "origin": function_origin(function),
-        "run": function if bind else staticmethod(function),
-        "__doc__": function.__doc__,
-        "__module__": function.__module__,
-        "__wrapped__": staticmethod(function),
-    }
-    task: BaseTask = type(function.__name__, (base,), fields)()
-    return task
-
-
-@overload
-def shared_task(function: Callable[..., Any], /) -> BaseTask: ...
-@overload
-def shared_task(name: str | None = None, /, **options: Any) -> Callable[[Callable[..., Any]], BaseTask]: ...
-def shared_task(function: Any = None, /, **options: Any) -> Any:
-    """Make a function a task of every app, those to come included; for libraries that have no app of their own.
-
-    ``@shared_task("name")`` is accepted too.
-    """
-    if isinstance(function, str):
-        options, function = {**options, "name": function}, None
-    if function is None:
-        return lambda f: _share(f, options)
-    return _share(function, options)
-
-
-def _share(function: Callable[..., Any], options: Mapping[str, Any]) -> BaseTask:
-    def declare(app: Longshore) -> BaseTask:
-        return app.tasks.register(make_task(app, function, **options))
-
-    _shared.append(declare)
-    for app in list(_apps):
-        declare(app)
-    name = options.get("name")
-    proxy: BaseTask = _SharedTask(function, name, declare)  # type: ignore[assignment]  # it forwards everything to a BaseTask
-    return proxy
-
-
-class _SharedTask:
-    """Stands for a shared task in the module that defines it: whatever is asked goes to the current app's task."""
-
-    def __init__(
-        self, function: Callable[..., Any], name: str | None, declare: Callable[[Longshore], BaseTask]
-    ) -> None:
-        self.__wrapped__ = function
-        self.__doc__ = function.__doc__
-        self._name = name
-        self._declare = declare
-
-    def _task(self) -> BaseTask:
-        app = get_current_app()
-        name = self._name or app.gen_task_name(self.__wrapped__.__name__, self.__wrapped__.__module__)
-        task = app.tasks.get(name)
-        return task if task is not None else self._declare(app)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._task()(*args, **kwargs)
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._task(), attribute)
-
-    def __repr__(self) -> str:
-        return f"<@shared_task: {self._name or self.__wrapped__.__qualname__}>"
-
-
-def get_current_app() -> Longshore:
-    """Return the app made last; a process without one gets one with default settings."""
-    return _current if _current is not None else Longshore("default")
-
-
-class _CurrentApp:
-    """`current_app`: whatever is asked goes to the current app."""
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(get_current_app(), attribute)
-
-    def __repr__(self) -> str:
-        return repr(get_current_app())
-
-
-current_app: Longshore = _CurrentApp()  # type: ignore[assignment]  # it forwards everything to a Longshore
-
-
-def import_object(path: str) -> Any:
-    """Import ``package.module:attribute``, or ``package.module.attribute``, or a module."""
-    module, _, attribute = path.partition(":")
-    if attribute:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-        return found
-    try:
-        return importlib.import_module(path)
-    except ModuleNotFoundError:
-        parent, _, last = path.rpartition(".")
-        if not parent:
-            raise
-        return getattr(importlib.import_module(parent), last)
-
-
 def _is_setting(name: str, value: Any, prefix: str) -> bool:
     """A module also holds imports and helpers; without a prefix only lower-case names that are no code are settings."""
     return bool(prefix) or (name.islower() and not callable(value) and not isinstance(value, type(os)))
-
-
-def _checked_priority(priority: int | None) -> int | None:
-    if priority is not None and not 0 <= priority <= 9:  # noqa: PLR2004 - AMQP's range
-        raise ImproperlyConfigured(f"priority {priority} is not within 0 (lowest) to 9 (highest)")
-    return priority
-
-
-def _origin() -> str:
-    return f"gen{os.getpid()}@{socket.gethostname()}"

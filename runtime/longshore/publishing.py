@@ -1,0 +1,131 @@
+"""From a call and its options to the message and the queue for it. Sends nothing, and opens no connection.
+
+The options are those of Celery's `apply_async`; one that is not known is a `TypeError`, never silence.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from longshore.brokers.port import Outgoing
+from longshore.core.protocol import build_message
+from longshore.exceptions import ImproperlyConfigured
+from longshore.task import current_request, due_time
+
+if TYPE_CHECKING:
+    from longshore.registry import TaskRegistry
+    from longshore.settings import Settings
+
+HIGHEST_PRIORITY = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """What a caller may say of one call besides its arguments."""
+
+    queue: str | None = None
+    countdown: float | None = None
+    """Seconds from now until it may run."""
+    eta: datetime | None = None
+    """When it may run; a naive time is UTC."""
+    expires: float | datetime | None = None
+    """Seconds from now, or a time, after which it is not run any more."""
+    priority: int | None = None
+    """0 (lowest, the default) to 9."""
+    task_id: str | None = None
+    headers: Mapping[str, Any] | None = None
+    ignore_result: bool | None = None
+    shadow: str | None = None
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+
+
+OPTION_NAMES = tuple(field.name for field in fields(CallOptions))
+_KNOWN = frozenset(OPTION_NAMES)
+
+
+def call_options(name: str, options: Mapping[str, Any]) -> CallOptions:
+    """Return the options of a call of task `name`; raise `TypeError` for one that there is not."""
+    if unknown := options.keys() - _KNOWN:
+        raise TypeError(f"task {name}: unknown option {', '.join(sorted(unknown))}; there is {', '.join(OPTION_NAMES)}")
+    return CallOptions(**options)
+
+
+class Publishing:
+    """Makes messages by one app's settings, and finds their queues."""
+
+    def __init__(self, conf: Settings, tasks: TaskRegistry) -> None:
+        self._conf = conf
+        self._tasks = tasks
+
+    def outgoing(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions, now: datetime
+    ) -> Outgoing:
+        """Return the message of a call and the queue for it. Sent from a running task, it is that task's child."""
+        due = due_time(options.countdown, options.eta, now)
+        request = current_request.get()
+        message = build_message(
+            name,
+            args,
+            kwargs,
+            task_id=options.task_id or str(uuid.uuid4()),
+            eta=due,
+            expires=_expiry(options.expires, now),
+            priority=self._priority(options.priority),
+            root_id=request.root_id,
+            parent_id=request.id,
+            headers=options.headers,
+            ignore_result=options.ignore_result,
+            shadow=options.shadow,
+            origin=_origin(),
+            argsrepr=options.argsrepr,
+            kwargsrepr=options.kwargsrepr,
+        )
+        return Outgoing(options.queue or self.queue_for(name), message, due.timestamp() if due and due > now else None)
+
+    def queue_for(self, name: str) -> str:
+        """Return the queue of a task: its own, then `task_routes` (exact name, then patterns), then the default."""
+        task = self._tasks.get(name)
+        if task is not None and task.queue:
+            return task.queue
+        routes: Mapping[str, Any] = self._conf.task_routes
+        route = routes.get(name) or next((r for p, r in routes.items() if fnmatch.fnmatchcase(name, p)), None)
+        if route is not None:
+            return str(route["queue"] if isinstance(route, Mapping) else route)
+        return str(self._conf.task_default_queue)
+
+    def _priority(self, asked: int | None) -> int | None:
+        priority: int | None = self._conf.task_default_priority if asked is None else asked
+        if priority is not None and not 0 <= priority <= HIGHEST_PRIORITY:
+            raise ImproperlyConfigured(f"priority {priority} is not within 0 (lowest) to {HIGHEST_PRIORITY} (highest)")
+        return priority
+
+
+def utc_now() -> datetime:
+    """Return the present, aware."""
+    return datetime.now(UTC)
+
+
+def _expiry(expires: float | datetime | None, now: datetime) -> datetime | None:
+    if isinstance(expires, datetime):
+        return due_time(None, expires, now)
+    return due_time(expires, None, now)
+
+
+_origins: dict[int, str] = {}
+
+
+def _origin() -> str:
+    """Return who sends, as Celery spells it; the host's name is asked once a process."""
+    pid = os.getpid()
+    if (origin := _origins.get(pid)) is None:
+        _origins.clear()
+        origin = _origins[pid] = f"gen{pid}@{socket.gethostname()}"
+    return origin

@@ -1,0 +1,102 @@
+"""The tasks of an app by name, and how a function becomes one. Knows nothing of brokers, settings or sending."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from longshore.exceptions import DuplicateTask, ImproperlyConfigured, NotRegistered
+from longshore.task import Task, function_origin
+
+if TYPE_CHECKING:
+    from longshore.app import Longshore
+
+
+class Apps:
+    """The apps of this process, and the tasks that belong to every one of them."""
+
+    def __init__(self) -> None:
+        self.live: weakref.WeakSet[Longshore] = weakref.WeakSet()
+        self.shared: list[Callable[[Longshore], Task]] = []
+        self.current: Longshore | None = None
+
+    def add(self, app: Longshore) -> None:
+        """Declare the shared tasks in a new app; those to come will be declared there as well."""
+        for declare in self.shared:
+            declare(app)
+        self.live.add(app)
+
+    def share(self, declare: Callable[[Longshore], Task]) -> None:
+        """Declare a task in every app, those to come included."""
+        self.shared.append(declare)
+        for app in list(self.live):
+            declare(app)
+
+
+apps = Apps()
+
+
+class TaskRegistry(Mapping[str, Task]):
+    """Name → task. A second function under a name is an error that names both places."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task] = {}
+
+    def __getitem__(self, name: str) -> Task:
+        try:
+            return self._tasks[name]
+        except KeyError:
+            raise NotRegistered(
+                f"no task {name!r} is registered; known: {', '.join(sorted(self._tasks)) or 'none'}"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks
+
+    def register(self, task: Task) -> Task:
+        """Add a task; the same function again (a module imported twice) is no duplicate."""
+        other = self._tasks.get(task.name)
+        if other is not None and other.origin != task.origin:
+            raise DuplicateTask(
+                f"two tasks are named {task.name!r}: {other.origin} and {task.origin}; give one a name="
+            )
+        return self._tasks.setdefault(task.name, task)
+
+
+def make_task(
+    app: Longshore,
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    bind: bool = False,
+    base: type[Task] | None = None,
+    **options: Any,
+) -> Task:
+    """Return a task object of a class of its own around a function; an unknown option is an error."""
+    base = base or app.Task
+    unknown = [option for option in options if not hasattr(base, option)]
+    if unknown:
+        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: unknown option {', '.join(sorted(unknown))}")
+    if options.get("reject_on_worker_lost") is False:
+        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: a task whose process died always runs again")
+    if options.get("serializer", "json") != "json":
+        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: the serializer can only be 'json'")
+    fields: dict[str, Any] = {
+        **options,
+        "app": app,
+        "name": name or app.gen_task_name(function.__name__, function.__module__),
+        "origin": function_origin(function),
+        "run": function if bind else staticmethod(function),
+        "__doc__": function.__doc__,
+        "__module__": function.__module__,
+        "__wrapped__": staticmethod(function),
+    }
+    task: Task = type(function.__name__, (base,), fields)()
+    return task

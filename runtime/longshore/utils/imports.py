@@ -1,0 +1,23 @@
+"""Import what a setting or an argument names."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def import_object(path: str) -> Any:
+    """Import ``package.module:attribute``, or ``package.module.attribute``, or a module."""
+    module, _, attribute = path.partition(":")
+    if attribute:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        return found
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError:
+        parent, _, last = path.rpartition(".")
+        if not parent:
+            raise
+        return getattr(importlib.import_module(parent), last)
