@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 ROOT = Path(__file__).parents[2]
+SOURCES = os.pathsep.join(str(ROOT / folder) for folder in ("", "runtime", "operator"))
+"""What the processes of a test import: this checkout, whichever one the environment has installed."""
 T = TypeVar("T")
 
 
@@ -70,18 +72,24 @@ class Worker:
         self.process.wait()
 
 
+def start_worker(app: str, *options: str, broker: str, log: Path, environ: Mapping[str, str] | None = None) -> Worker:
+    """Start a worker of `app`; who starts it ends it."""
+    command = [sys.executable, "-m", "longshore", "worker", app, "-b", broker, *options]
+    environment = {**os.environ, "PYTHONPATH": SOURCES, "PYTHONWARNINGS": "error", **(environ or {})}
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, text=True
+        )
+    return Worker(process, log)
+
+
 @contextlib.contextmanager
 def running_worker(
     app: str, *options: str, broker: str, log: Path, environ: Mapping[str, str] | None = None
 ) -> Iterator[Worker]:
     """Run a worker of `app`; afterwards nothing of it is left."""
-    command = [sys.executable, "-m", "longshore", "worker", app, "-b", broker, *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **(environ or {})}
-    with log.open("a") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, text=True
-        )
-    worker = Worker(process, log)
+    worker = start_worker(app, *options, broker=broker, log=log, environ=environ)
+    process = worker.process
     try:
         yield worker
     finally:
@@ -102,6 +110,6 @@ def run_command(
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
+        env={**os.environ, "PYTHONPATH": SOURCES, **(environ or {})},
         cwd=cwd,
     )
