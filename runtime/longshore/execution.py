@@ -10,7 +10,7 @@ import logging
 import random
 import traceback
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,14 +31,12 @@ from longshore.core.settle import (
 )
 from longshore.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from longshore.message import Message, dump_body
-from longshore.task import Request, Task, current_request
+from longshore.task import Request, Task, current_run
 
 logger = logging.getLogger(__name__)
 
-_NOTHING = Succeeded(None)
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """What one execution needs to know besides the task itself."""
 
@@ -50,9 +48,16 @@ class Run:
     hostname: str | None = None
     ignore_result: bool = False
     is_eager: bool = False
+    _request: Request | None = field(default=None, init=False)
 
+    @property
     def request(self) -> Request:
-        """Return what the task sees as `self.request`."""
+        """What the task sees as `self.request`: one object for a run, made when it is first asked for."""
+        if self._request is None:
+            self._request = self._make_request()
+        return self._request
+
+    def _make_request(self) -> Request:
         call = self.call
         return Request(
             id=call.id,
@@ -90,9 +95,12 @@ class Execution:
     error: BaseException | None = None
 
 
+_RETURNED_NOTHING = Execution(Succeeded(None))
+
+
 def execute(task: Task, run: Run) -> Execution:
     """Run a task once, in this thread. Never raises what the task raised."""
-    token = current_request.set(run.request())
+    token = current_run.set(run)
     try:
         try:
             value = _called(task, run)
@@ -102,12 +110,12 @@ def execute(task: Task, run: Run) -> Execution:
             return _ended_by(task, run, error)
         return _returned(task, run, value)
     finally:
-        current_request.reset(token)
+        current_run.reset(token)
 
 
 async def execute_async(task: Task, run: Run) -> Execution:
     """Run a task once on the running event loop; a plain function runs in a thread beside it."""
-    token = current_request.set(run.request())
+    token = current_run.set(run)
     try:
         try:
             value = await _called_beside_the_loop(task, run)
@@ -115,7 +123,7 @@ async def execute_async(task: Task, run: Run) -> Execution:
             return _ended_by(task, run, error)
         return _returned(task, run, value)
     finally:
-        current_request.reset(token)
+        current_run.reset(token)
 
 
 def _called(task: Task, run: Run) -> Any:
@@ -151,7 +159,7 @@ def _returned(task: Task, run: Run, value: Any) -> Execution:
         _handler(task, task.on_success, value, call.id, call.args, call.kwargs)
     if "after_return" in task.handlers:
         _handler(task, task.after_return, SUCCESS, value, call.id, call.args, call.kwargs, None)
-    return Execution(_NOTHING if value is None else Succeeded(value))
+    return _RETURNED_NOTHING if value is None else Execution(Succeeded(value))
 
 
 def _ended_by(task: Task, run: Run, error: BaseException) -> Execution:

@@ -70,7 +70,7 @@ class Publishing:
     ) -> Outgoing:
         """Return the message of a call and the queue for it. Sent from a running task, it is that task's child."""
         due = due_time(options.countdown, options.eta, now)
-        request = current_request.get()
+        request = current_request()
         message = build_message(
             name,
             args,

@@ -83,7 +83,7 @@ class AsyncResult:
         Raises `longshore.exceptions.TimeoutError` after `timeout` seconds, and refuses to wait inside a task: a pool
         whose tasks wait for each other stands still.
         """
-        if disable_sync_subtasks and not current_request.get().called_directly:
+        if disable_sync_subtasks and not current_request().called_directly:
             raise ImproperlyConfigured("never call result.get() within a task: it can deadlock the pool")
         meta = self._final or self.app.backend.wait(self.id, timeout)
         if meta is None:

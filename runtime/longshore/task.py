@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from longshore.core.backoff import retry_delay
 from longshore.exceptions import ImproperlyConfigured, MaxRetriesExceededError, Reject, Retry
@@ -59,8 +59,22 @@ class Request:
         return bool(self.delivery_info.get("redelivered"))
 
 
+class CurrentRun(Protocol):
+    """A run that can say its request: made when somebody asks, since most tasks never do."""
+
+    @property
+    def request(self) -> Request:
+        """What the task sees as `self.request`."""
+
+
 _NO_REQUEST = Request()
-current_request: contextvars.ContextVar[Request] = contextvars.ContextVar("longshore_request", default=_NO_REQUEST)
+current_run: contextvars.ContextVar[CurrentRun | None] = contextvars.ContextVar("longshore_run", default=None)
+
+
+def current_request() -> Request:
+    """Return the request of the task that runs here; outside a run it is empty and `called_directly`."""
+    run = current_run.get()
+    return _NO_REQUEST if run is None else run.request
 
 
 class Task:
@@ -170,7 +184,7 @@ class Task:
     @property
     def request(self) -> Request:
         """The call that runs now; outside a run it is empty and `called_directly`."""
-        return current_request.get()
+        return current_request()
 
     def retry(
         self,

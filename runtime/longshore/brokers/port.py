@@ -1,4 +1,4 @@
-"""The port between the runtime and a broker: one behaviour, whoever keeps the messages.
+"""The port between the runtime and a broker: one behavior, whoever keeps the messages.
 
 Everything above this module speaks of queues, claims and settlements; nothing above it knows of channels, Lua or SQL.
 A *claim* is a message that a worker holds; it belongs to an *owner* (one worker process) and stays with it until it is
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from longshore.message import Message
 
@@ -60,8 +62,7 @@ class QueueDepth:
     consumers: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A message on its way into a queue; with `due_at` it waits in the broker until then."""
 
     queue: str
@@ -69,8 +70,7 @@ class Outgoing:
     due_at: float | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Claim:
+class Claim(msgspec.Struct, eq=False):
     """A message that this process holds.
 
     `token` is the broker's own proof of the claim. `deliveries` counts the *started* executions before this one (a
@@ -84,8 +84,7 @@ class Claim:
     redelivered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """How a claim ends: its messages are sent, then it is removed; or it goes back to its queue.
 
     `sends` are a retry, a dead letter, callbacks: they are in their queues before the claim is gone, so that a death in

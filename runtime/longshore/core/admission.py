@@ -52,6 +52,7 @@ class Bury:
     message: str
 
 
+_RUN = Run()
 Admission = Run | Wait | Park | Expired | Bury
 
 
@@ -64,7 +65,7 @@ def admit(call: TaskCall, deliveries: int, known: Container[str], policy: DeadLe
         )
     if call.expires is not None and call.expires <= now:
         return Expired()
-    if canvas := sorted(part for part in _CANVAS if call.embed.get(part)):
+    if any(call.embed.values()) and (canvas := sorted(part for part in _CANVAS if call.embed.get(part))):
         return Bury(
             "CanvasNotSupported",
             f"the message carries {', '.join(canvas)}, which this version cannot carry on; it runs on a Celery worker",
@@ -73,7 +74,7 @@ def admit(call: TaskCall, deliveries: int, known: Container[str], policy: DeadLe
         return Wait(call.eta.timestamp())
     if call.name not in known:
         return _unknown(call, now.timestamp())
-    return Run()
+    return _RUN
 
 
 def _unknown(call: TaskCall, now: float) -> Park | Bury:

@@ -119,6 +119,7 @@ def parse_call(message: Message) -> TaskCall:
     if not task_id:
         raise MessageError(f"task {name!r} has no id")
     args, kwargs, embed = _parts(load_body(message))
+    retries, eta, expires = headers.get("retries"), headers.get("eta"), headers.get("expires")
     return TaskCall(
         id=task_id,
         name=name,
@@ -127,9 +128,9 @@ def parse_call(message: Message) -> TaskCall:
         embed=embed,
         headers=headers,
         properties=message.properties,
-        retries=_count(headers.get("retries"), "retries"),
-        eta=parse_time(headers.get("eta"), "eta"),
-        expires=parse_time(headers.get("expires"), "expires"),
+        retries=_count(retries, "retries") if retries else 0,
+        eta=parse_time(eta, "eta") if eta is not None else None,
+        expires=parse_time(expires, "expires") if expires is not None else None,
         root_id=headers.get("root_id"),
         parent_id=headers.get("parent_id"),
         group=headers.get("group"),

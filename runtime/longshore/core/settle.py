@@ -110,6 +110,11 @@ class Verdict:
 _DONE = Verdict(state=State(SUCCESS))
 
 
+def succeeded(value: Any) -> Verdict:
+    """Return the verdict on a run that returned `value`: `settle`'s, without what only other ends need to know."""
+    return _DONE if value is None else Verdict(state=State(SUCCESS, value))
+
+
 def settle(
     outcome: Outcome,
     message: Message,
@@ -123,7 +128,7 @@ def settle(
     """Return what happens with a task's message and result after `outcome`."""
     match outcome:
         case Succeeded(value):
-            return _DONE if value is None else Verdict(state=State(SUCCESS, value))
+            return succeeded(value)
         case Ignored():
             return Verdict()
         case Retried(failure, again, where, due_at):

@@ -17,7 +17,7 @@ class TaskContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the attributes; never drops a record."""
-        request = current_request.get()
+        request = current_request()
         record.task_id = request.id or ""
         record.task_name = request.task or ""
         return True

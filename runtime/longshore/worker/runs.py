@@ -19,7 +19,7 @@ from longshore.core.admission import Bury, Expired, Park, admit
 from longshore.core.admission import Run as RunNow
 from longshore.core.protocol import TaskCall, parse_call
 from longshore.core.refusal import refuse
-from longshore.core.settle import STARTED, Failed, State, Verdict, settle
+from longshore.core.settle import STARTED, Failed, Outcome, State, Succeeded, Verdict, settle, succeeded
 from longshore.exceptions import BackendError, LongshoreError, MessageError
 from longshore.execution import Execution, Run, execute, execute_async
 from longshore.stores import open_store
@@ -146,17 +146,23 @@ class Runs:
         """Decide what becomes of the message and the result, and note it."""
         claim, execution, plan = prepared.claim, prepared.execution, prepared.plan
         assert execution is not None
-        verdict = settle(
-            execution.outcome,
+        outcome = execution.outcome
+        verdict = succeeded(outcome.value) if isinstance(outcome, Succeeded) else self._settle(prepared, outcome)
+        if _is_told(outcome):
+            _log(prepared, execution)
+        self._endings.add(Ending(claim, prepared.run.call, verdict, acknowledged=not plan.ack.late))
+
+    def _settle(self, prepared: Prepared, outcome: Outcome) -> Verdict:
+        claim = prepared.claim
+        return settle(
+            outcome,
             claim.message,
             claim.queue,
-            ack=plan.ack,
+            ack=prepared.plan.ack,
             dead=self._options.dead_letter(claim.queue),
             deliveries=claim.deliveries,
             now=datetime.now(UTC),
         )
-        _log(prepared, execution)
-        self._endings.add(Ending(claim, prepared.run.call, verdict, acknowledged=not plan.ack.late))
 
 
 def _tell(claim: Claim, call: TaskCall | None, admission: object) -> None:
@@ -170,6 +176,10 @@ def _tell(claim: Claim, call: TaskCall | None, admission: object) -> None:
             logger.info("%s expired before it ran", what)
 
 
+def _is_told(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) or logger.isEnabledFor(logging.INFO)
+
+
 def _log(prepared: Prepared, execution: Execution) -> None:
     call, seconds, outcome = prepared.run.call, prepared.seconds, execution.outcome
     if isinstance(outcome, Failed):
@@ -179,5 +189,5 @@ def _log(prepared: Prepared, execution: Execution) -> None:
             shown = None
         failure = outcome.failure
         logger.error("task %s[%s] failed after %.3f s: %s", call.name, call.id, seconds, failure, exc_info=shown)
-    elif logger.isEnabledFor(logging.INFO):
+    else:
         logger.info("task %s[%s] %s in %.3f s", call.name, call.id, type(outcome).__name__.lower(), seconds)
