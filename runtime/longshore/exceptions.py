@@ -64,6 +64,10 @@ class SendOutcomeUnknown(BrokerError):
     """
 
 
+class HandbackRefused(BrokerError):
+    """The queue cannot be handed back to Celery now: Longshore workers live on it. Nothing was moved."""
+
+
 class UnsupportedByBroker(BrokerError, ImproperlyConfigured):
     """The capability table of this broker says no to what was asked."""
 

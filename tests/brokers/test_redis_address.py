@@ -39,7 +39,7 @@ def test_a_password_is_not_shown(url):
         ("redis://:secret@h:99999/0", "port"),
         ("redis://:secret@h/0?ssl_cert_reqs=none", "needs rediss://"),
         ("rediss://:secret@h/0?ssl_cert_reqs=sometimes", "is not one of required"),
-        ("redis://:secret@h/0?visibility_timeout=3600", "unknown option 'visibility_timeout'; known are lease_seconds"),
+        ("redis://:secret@h/0?visibility=3600", "unknown option 'visibility'; known are lease_seconds"),
         ("redis://:secret@h/0?sentinel=mymaster", "unknown option 'sentinel'"),
         ("redis://:secret@h/0?priority_order=random", "priority_order"),
         ("redis://:secret@h/0?lease_seconds=soon", "number of seconds"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import redis
 
 from longshore.brokers import open_broker
 from longshore.brokers.port import Outgoing, Owner, QueueSpec, Settlement
@@ -82,6 +84,27 @@ def test_they_are_enough_for_results_and_marks(url):
     store = open_store(url)
     assert store.claim_once("tick", "a", expires=5)
     store.close()
+
+
+def test_they_are_enough_to_restore_what_celery_lost_and_to_hand_back(url, caplog):
+    broker = open_broker(f"{url}?lease_seconds=0.3")
+    send(broker, "orders", "a", "b", "c")
+    consumer = broker.consumer(Owner("w", 0), ["orders"])
+    claims = {claim.message.id: claim for claim in claim_some(consumer, 3)}
+    consumer.settle(Settlement(claims["b"], give_back=True, counted=True))
+    consumer.flush()
+    send(broker, "orders", "late", due_at=time.time() + 3600)
+    entry = json.dumps([{"body": "e30=", "properties": {"body_encoding": "base64"}}, "exchange", "orders"])
+    with redis.Redis(port=broker._address.port) as admin:
+        admin.hset("unacked", "tag", entry)
+        admin.zadd("unacked_index", {"tag": 1})
+        admin.sadd("_kombu.binding.exchange", "orders\x06\x16\x06\x16orders")
+    assert broker.sweep(["orders"]) >= 1
+    assert broker.depths(["orders"])["orders"].ready >= 3
+    moved = broker.handback("orders")
+    assert (moved.suspects, moved.delayed) == (1, 1)
+    assert caplog.text == ""
+    broker.close()
 
 
 def test_another_queue_is_refused_with_the_reason(url):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 
 import click
 
+from longshore.brokers.handback import HandedBack, HandsBack
+from longshore.brokers.port import Broker
 from longshore.cli.connecting import app_for
 from longshore.cli.output import app_option, broker_option, output_option, show
-from longshore.exceptions import QueueNotFound
+from longshore.exceptions import QueueNotFound, UnsupportedByBroker
 
 
 @click.group()
@@ -74,3 +77,46 @@ def purge(name: str, yes: bool, app: str | None, broker: str | None) -> None:
     if not yes:
         click.confirm(f"Drop {depth.ready} ready and {depth.delayed or 0} delayed messages of {name}?", abort=True)
     click.echo(f"dropped: {client.purge(name)}")
+
+
+@queue.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also while Longshore workers live on the queues: what they are running goes back too and runs a second time.",
+)
+@app_option
+@broker_option
+@output_option
+def handback(names: tuple[str, ...], force: bool, app: str | None, broker: str | None, output: str) -> None:
+    """Leave the queues NAMES to Celery alone: stop the Longshore workers, then run this.
+
+    What workers that are gone held, and what waits for its time, goes back into the queues as Celery knows it: a
+    delayed message with its eta, which a Celery worker holds until then. It waits until the leases of workers that have
+    just stopped are over, some seconds at most. Doing it twice is harmless.
+    """
+    client = app_for(app, broker).broker
+    if not client.capabilities.celery_interop:
+        raise UnsupportedByBroker(
+            f"Celery has no part in the queues of {client.capabilities.name}; nothing to hand back"
+        )
+    if force:
+        _warn(client, names)
+    rows = []
+    for name in names:
+        moved = client.handback(name, force=force) if isinstance(client, HandsBack) else HandedBack(name, 0, 0, 0)
+        depth = client.depths([name]).get(name)
+        rows.append({**asdict(moved), "ready": depth.ready if depth else None})
+    show(rows, ("queue", "leased", "suspects", "delayed", "ready"), output)
+
+
+def _warn(client: Broker, names: tuple[str, ...]) -> None:
+    for worker in client.workers():
+        shared = sorted(set(worker.queues) & set(names))
+        if shared:
+            click.echo(
+                f"warning: {worker.name} lives on {', '.join(shared)}: the {worker.held} messages that it holds run a "
+                "second time, and it goes on taking messages until it is stopped",
+                err=True,
+            )

@@ -18,6 +18,7 @@ _OPTIONS = frozenset(
     {
         "priority_order",
         "lease_seconds",
+        "visibility_timeout",
         "ssl_cert_reqs",
         "ssl_ca_certs",
         "ssl_certfile",
@@ -25,6 +26,7 @@ _OPTIONS = frozenset(
         "ssl_check_hostname",
     }
 )
+_LEAST_SECONDS = 0.2
 _CERTIFICATES = {"required": True, "cert_required": True, "none": False, "cert_none": False}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -64,6 +66,8 @@ class Address:
     celery_priorities: bool
     """Pop 0 first, as kombu does; ours is 9 first, as on RabbitMQ."""
     lease_seconds: float
+    visibility_timeout: float
+    """After how many seconds a message that a Celery worker holds is taken for lost, as kombu's option of that name."""
     shown: str
     """For persons: without the password."""
 
@@ -84,7 +88,8 @@ def parse(url: str) -> Address:
         password=unquote(parts.password) if parts.password else None,
         tls=_tls(parts.scheme.lower() == "rediss", options, shown),
         celery_priorities=_one_of(options, "priority_order", {"9-first": False, "celery": True}, "9-first", shown),
-        lease_seconds=_seconds(options, "lease_seconds", 8.0, shown),
+        lease_seconds=_seconds(options, "lease_seconds", 8.0, 3600, shown),
+        visibility_timeout=_seconds(options, "visibility_timeout", 3600.0, 30 * 86400, shown),
         shown=shown.partition("?")[0],
     )
 
@@ -137,11 +142,13 @@ def _one_of(options: dict[str, str], name: str, values: dict[str, bool], default
     return values[value]
 
 
-def _seconds(options: dict[str, str], name: str, default: float, shown: str) -> float:
+def _seconds(options: dict[str, str], name: str, default: float, most: float, shown: str) -> float:
     try:
         value = float(options.get(name, default))
     except ValueError:
         value = 0.0
-    if not 0.2 <= value <= 3600:  # noqa: PLR2004 - the sentence below says it
-        raise ImproperlyConfigured(f"address {shown!r}: {name} is a number of seconds from 0.2 to 3600")
+    if not _LEAST_SECONDS <= value <= most:
+        raise ImproperlyConfigured(
+            f"address {shown!r}: {name} is a number of seconds from {_LEAST_SECONDS} to {most:g}"
+        )
     return value

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from longshore.brokers.handback import HandedBack
 from longshore.brokers.port import (
     SEND_DEADLINE_SECONDS,
     Capabilities,
@@ -22,10 +23,12 @@ from longshore.brokers.port import (
     QueueSpec,
     WorkerReport,
 )
+from longshore.brokers.redis.celery_claims import CeleryClaims
 from longshore.brokers.redis.connection import ConnectFailed, ConnectionBroken, ReplyError, pack
 from longshore.brokers.redis.consumer import RedisConsumer
 from longshore.brokers.redis.envelope import decode, encode, lane
 from longshore.brokers.redis.errors import broker_error
+from longshore.brokers.redis.handback import hand_back
 from longshore.brokers.redis.keys import LANES, QUEUES, lane_list, own
 from longshore.brokers.redis.server import Server
 from longshore.exceptions import ImproperlyConfigured, SendOutcomeUnknown, UnsupportedByBroker
@@ -46,6 +49,7 @@ class RedisBroker:
         self.url = url
         self._server = Server(url, broker_error)
         self._address = self._server.address
+        self._celery = CeleryClaims(self._server, self._address.visibility_timeout)
         self.capabilities = Capabilities(
             name="redis",
             delayed=True,
@@ -129,12 +133,10 @@ class RedisBroker:
         return int(self._server.run("release", str(owner), list(queues), ids)) if queues else 0
 
     def sweep(self, queues: Sequence[str]) -> int:
-        """Take over from owners whose lease is over, and promote what is due.
-
-        Celery's own entries (`unacked`, `unacked_index`, under `unacked_mutex`) are to be restored here too, once they
-        are older than its visibility time-out.
-        """
-        return int(self._server.run("sweep", list(queues))) if queues else 0
+        """Take over from owners whose lease is over, promote what is due, restore what Celery's workers lost."""
+        if not queues:
+            return 0
+        return int(self._server.run("sweep", list(queues))) + self._celery.restore(queues)
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
@@ -163,6 +165,10 @@ class RedisBroker:
     def delete_queue(self, queue: str) -> None:
         """Remove a queue with everything in it, claims included."""
         self._server.run("remove", queue, True)
+
+    def handback(self, queue: str, *, force: bool = False) -> HandedBack:
+        """Return everything of a queue to Celery's lists."""
+        return hand_back(self._server, queue, self.workers, force=force)
 
     def close(self) -> None:
         """Close this process's idle connections."""

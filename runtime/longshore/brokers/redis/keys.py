@@ -14,8 +14,8 @@ r"""The names of our keys on a Redis server. Version 1; every key of a queue has
 | ``longshore:1:store:<key>`` | string | the holder of a mark, with an expiry |
 | ``celery-task-meta-<id>`` | string | a result, as Celery lays it out |
 
-An owner is ``<worker>/<slot>``. Nothing that holds a message ever has an expiry. ``longshore queue handback`` has to
-return `held`, `inbox`, `alone` and `delayed` to the lists of Celery.
+An owner is ``<worker>/<slot>``. Nothing that holds a message ever has an expiry. ``longshore queue handback`` returns
+`held`, `inbox`, `alone` and `delayed` to the lists of Celery (`handback.py`).
 """
 
 from __future__ import annotations
