@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from docs.tools.markdown import code, page
+from longshore import signals
 
 _INTRODUCTION = """\
 `from longshore import Longshore, shared_task` is all that most programs need. The names are Celery's: coming
@@ -14,6 +15,12 @@ _SHARED_TASK = "shared_task(function)\nshared_task(name=None, **options)"
 _EXCEPTIONS = """\
 Every error of Longshore's own is a `LongshoreError` of `longshore.exceptions`. It holds one sentence: what is wrong and
 what to do. It never holds a password."""
+
+
+_SIGNALS = """\
+`from longshore.signals import task_prerun`; `@task_prerun.connect` or `@task_prerun.connect(sender=add)`. A receiver is
+called with `sender`, `signal` and what the list names, as keywords: take `**kwargs`. What it raises is logged and changes
+nothing. In a worker, results are stored after `task_success` and `task_postrun` were told."""
 
 
 def python_page() -> str:
@@ -28,9 +35,21 @@ def python_page() -> str:
         _class("Task", Task, options=True),
         _class("Request", Request, options=True),
         _class("AsyncResult", AsyncResult),
+        "\n\n".join(["## Signals", _SIGNALS, _signals()]),
         f"## Exceptions\n\n{_EXCEPTIONS}\n\n{_exceptions()}",
     ]
     return page("Python", *sections)
+
+
+def _signals() -> str:
+    """A list of the signals with what the module says under each."""
+    source = inspect.getsource(signals)
+    found = re.findall(r'^(\w+) = Signal\("\w+"\)\n"""(.+?)"""$', source, re.MULTILINE | re.DOTALL)
+    return "\n".join(f"- `{name}`: {_one_line(said)}" for name, said in found)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _class(name: str, of: type, *, options: bool = False) -> str:

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
+from longshore import signals
 from longshore.brokers import open_broker
 from longshore.brokers.port import Broker, Outgoing
 from longshore.core.protocol import parse_call
 from longshore.core.settle import FAILURE, SUCCESS, Ignored, Retried, Succeeded
 from longshore.exceptions import ImproperlyConfigured, NoResultBackend
 from longshore.execution import Execution, Run, execute
+from longshore.message import load_body
 from longshore.publishing import Publishing, call_options, utc_now
 from longshore.registry import TaskRegistry, apps, make_task
 from longshore.result import AsyncResult, EagerResult
@@ -173,7 +175,7 @@ class Longshore:
         if self.conf.task_always_eager:
             return self.run_eagerly(self.tasks[name], args or (), kwargs or {}, options.get("task_id"))
         outgoing = self.outgoing(name, args or (), kwargs or {}, **options)
-        self.broker.send([outgoing], deadline=self.conf.task_publish_timeout)
+        self.publish([outgoing])
         return AsyncResult(outgoing.message.headers["id"], app=self)
 
     def send_many(self, calls: Iterable[tuple[BaseTask | str, Sequence[Any]]], **options: Any) -> list[AsyncResult]:
@@ -181,12 +183,20 @@ class Longshore:
         batch = [
             self.outgoing(task if isinstance(task, str) else task.name, args, {}, **options) for task, args in calls
         ]
-        self.broker.send(batch, deadline=self.conf.task_publish_timeout)
+        self.publish(batch)
         return [AsyncResult(outgoing.message.headers["id"], app=self) for outgoing in batch]
 
     def outgoing(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], **options: Any) -> Outgoing:
         """Return the message of a call and the queue for it; sends nothing. Options as of `send_task`."""
         return self._publishing.outgoing(name, args, kwargs, call_options(name, options), utc_now())
+
+    def publish(self, batch: Sequence[Outgoing]) -> None:
+        """Send messages, with the signals before and after; each may change the headers."""
+        for outgoing in batch if signals.before_task_publish.receivers else ():
+            signals.before_task_publish.send(outgoing.message.headers.get("task"), **_published(outgoing))
+        self.broker.send(batch, deadline=self.conf.task_publish_timeout)
+        for outgoing in batch if signals.after_task_publish.receivers else ():
+            signals.after_task_publish.send(outgoing.message.headers.get("task"), **_published(outgoing))
 
     def queue_for(self, name: str) -> str:
         """Return the queue of a task: its own, then `task_routes` (exact name, then patterns), then the default."""
@@ -198,7 +208,9 @@ class Longshore:
         """Run a task in this process through the worker's code, retries at once, and return its result."""
         message = self.outgoing(task.name, args, kwargs, task_id=task_id).message
         while True:
-            run = Run(parse_call(message), message, queue=self.queue_for(task.name), is_eager=True)
+            run = Run(
+                parse_call(message), message, queue=self.queue_for(task.name), is_eager=True, request_type=task.Request
+            )
             execution = execute(task, run)
             if not isinstance(execution.outcome, Retried):
                 return _eager_result(self, run.call.id, execution)
@@ -235,6 +247,20 @@ def _eager_result(app: Longshore, task_id: str, execution: Execution) -> AsyncRe
         raise execution.error
     meta = ResultMeta(task_id=task_id, status=status, result=outcome.value if isinstance(outcome, Succeeded) else None)
     return EagerResult(meta, app=app, error=execution.error)
+
+
+def _published(outgoing: Outgoing) -> dict[str, Any]:
+    """What the signals of publishing tell, as Celery's do."""
+    message = outgoing.message
+    return {
+        "body": load_body(message),
+        "exchange": "",
+        "routing_key": outgoing.queue,
+        "headers": message.headers,
+        "properties": message.properties,
+        "declare": [],
+        "retry_policy": None,
+    }
 
 
 def _is_setting(name: str, value: Any, prefix: str) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from longshore import signals
 from longshore.core.backoff import retry_delay
 from longshore.core.protocol import TaskCall
 from longshore.core.settle import (
@@ -31,7 +32,7 @@ from longshore.core.settle import (
 )
 from longshore.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from longshore.message import Message, dump_body
-from longshore.task import Request, Task, current_run
+from longshore.task import ExceptionInfo, Request, Task, current_run
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Run:
     hostname: str | None = None
     ignore_result: bool = False
     is_eager: bool = False
+    request_type: type[Request] = Request
     _request: Request | None = field(default=None, init=False)
 
     @property
@@ -58,8 +60,8 @@ class Run:
         return self._request
 
     def _make_request(self) -> Request:
-        call = self.call
-        return Request(
+        call, headers = self.call, self.call.headers
+        return self.request_type(
             id=call.id,
             task=call.name,
             args=call.args,
@@ -70,7 +72,16 @@ class Run:
             root_id=call.root_id,
             parent_id=call.parent_id,
             group=call.group,
-            headers=call.headers,
+            group_index=headers.get("group_index"),
+            origin=headers.get("origin"),
+            shadow=headers.get("shadow"),
+            argsrepr=headers.get("argsrepr"),
+            kwargsrepr=headers.get("kwargsrepr"),
+            timelimit=headers.get("timelimit") or (None, None),
+            replaced_task_nesting=headers.get("replaced_task_nesting") or 0,
+            stamped_headers=headers.get("stamped_headers"),
+            stamps=headers.get("stamps") or {},
+            headers=headers,
             properties=call.properties,
             delivery_info={
                 "routing_key": self.queue,
@@ -95,6 +106,8 @@ class Execution:
     error: BaseException | None = None
 
 
+IGNORED, REJECTED = "IGNORED", "REJECTED"
+"""What `task_postrun` is told of a run that recorded no state."""
 _RETURNED_NOTHING = Execution(Succeeded(None))
 
 
@@ -128,6 +141,8 @@ async def execute_async(task: Task, run: Run) -> Execution:
 
 def _called(task: Task, run: Run) -> Any:
     call = run.call
+    if signals.task_prerun.receivers:
+        signals.task_prerun.send(task, task_id=call.id, task=task, args=call.args, kwargs=call.kwargs)
     if "before_start" in task.handlers:
         task.before_start(call.id, call.args, call.kwargs)
     return task.run(*call.args, **call.kwargs)
@@ -157,16 +172,21 @@ def _returned(task: Task, run: Run, value: Any) -> Execution:
             return _failed(task, run, error)
     if "on_success" in task.handlers:
         _handler(task, task.on_success, value, call.id, call.args, call.kwargs)
-    if "after_return" in task.handlers:
-        _handler(task, task.after_return, SUCCESS, value, call.id, call.args, call.kwargs, None)
+    if run.request_type is not Request:
+        _handler(task, run.request.on_success, value)
+    if signals.task_success.receivers:
+        signals.task_success.send(task, result=value)
+    _ended(task, run, SUCCESS, value, None)
     return _RETURNED_NOTHING if value is None else Execution(Succeeded(value))
 
 
 def _ended_by(task: Task, run: Run, error: BaseException) -> Execution:
     match error:
         case Ignore():
+            _tell_postrun(task, run, IGNORED, error)
             return Execution(Ignored())
         case Reject():
+            _tell_postrun(task, run, REJECTED, error)
             return Execution(Rejected(str(error.reason), error.requeue), error)
         case Retry():
             return _retried(task, run, error)
@@ -202,8 +222,11 @@ def _retried(task: Task, run: Run, signal: Retry) -> Execution:
     error = signal.exc or signal
     failure = describe(error)
     message = next_try(run.message, call, due, body=body)
-    _handler(task, task.on_retry, error, call.id, call.args, call.kwargs, failure.traceback)
-    _handler(task, task.after_return, RETRY, error, call.id, call.args, call.kwargs, failure.traceback)
+    einfo = ExceptionInfo(error, failure.traceback)
+    _handler(task, task.on_retry, error, call.id, call.args, call.kwargs, einfo)
+    _handler(task, run.request.on_retry, einfo)
+    signals.task_retry.send(task, request=run.request, reason=signal, einfo=einfo)
+    _ended(task, run, RETRY, error, einfo)
     return Execution(Retried(failure, message, signal.queue or run.queue, due.timestamp()), signal)
 
 
@@ -216,9 +239,34 @@ def _due(when: Any) -> datetime:
 def _failed(task: Task, run: Run, error: BaseException) -> Execution:
     call = run.call
     failure = describe(error)
-    _handler(task, task.on_failure, error, call.id, call.args, call.kwargs, failure.traceback)
-    _handler(task, task.after_return, FAILURE, error, call.id, call.args, call.kwargs, failure.traceback)
+    einfo = ExceptionInfo(error, failure.traceback)
+    _handler(task, task.on_failure, error, call.id, call.args, call.kwargs, einfo)
+    _handler(task, run.request.on_failure, einfo)
+    signals.task_failure.send(
+        task,
+        task_id=call.id,
+        exception=error,
+        args=call.args,
+        kwargs=call.kwargs,
+        traceback=error.__traceback__,
+        einfo=einfo,
+    )
+    _ended(task, run, FAILURE, error, einfo)
     return Execution(Failed(failure), error)
+
+
+def _ended(task: Task, run: Run, status: str, value: Any, einfo: ExceptionInfo | None) -> None:
+    if "after_return" in task.handlers:
+        _handler(task, task.after_return, status, value, run.call.id, run.call.args, run.call.kwargs, einfo)
+    _tell_postrun(task, run, status, value)
+
+
+def _tell_postrun(task: Task, run: Run, status: str, value: Any) -> None:
+    if signals.task_postrun.receivers:
+        call = run.call
+        signals.task_postrun.send(
+            task, task_id=call.id, task=task, args=call.args, kwargs=call.kwargs, retval=value, state=status
+        )
 
 
 def _handler(task: Task, handler: Callable[..., None], *args: Any) -> None:

@@ -26,6 +26,27 @@ _UNSET: Any = object()
 _HANDLERS = ("before_start", "on_success", "on_retry", "on_failure", "after_return")
 
 
+class ExceptionInfo:
+    """What a handler is told of an exception: itself, its type, and its traceback as text."""
+
+    __slots__ = ("exception", "traceback")
+
+    def __init__(self, exception: BaseException | None, traceback: str | None) -> None:
+        self.exception = exception
+        self.traceback = traceback or ""
+
+    @property
+    def type(self) -> type[BaseException] | None:
+        """The exception's class."""
+        return None if self.exception is None else type(self.exception)
+
+    def __str__(self) -> str:
+        return self.traceback
+
+    def __repr__(self) -> str:
+        return f"<ExceptionInfo: {self.exception!r}>"
+
+
 @dataclass(slots=True)
 class Request:
     """What a running task may know of its call (`self.request`)."""
@@ -40,6 +61,18 @@ class Request:
     root_id: str | None = None
     parent_id: str | None = None
     group: str | None = None
+    group_index: int | None = None
+    origin: str | None = None
+    """Who sent it, ``gen<pid>@host``."""
+    shadow: str | None = None
+    """Another name for logs and monitors."""
+    argsrepr: str | None = None
+    kwargsrepr: str | None = None
+    timelimit: Sequence[float | None] = (None, None)
+    """Hard, soft; seconds."""
+    replaced_task_nesting: int = 0
+    stamped_headers: Sequence[str] | None = None
+    stamps: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, Any] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
     delivery_info: Mapping[str, Any] = field(default_factory=dict)
@@ -47,11 +80,28 @@ class Request:
     deliveries: int = 0
     """Started executions before this one."""
     hostname: str | None = None
+    """The worker's name; in a pod it ends with the pod's."""
     reply_to: str | None = None
     correlation_id: str | None = None
     ignore_result: bool = False
     is_eager: bool = False
     called_directly: bool = True
+    utc: bool = True
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an attribute by name, or a header that the caller added."""
+        if hasattr(self, name):
+            return getattr(self, name)
+        return self.headers.get(name, default)
+
+    def on_failure(self, einfo: ExceptionInfo) -> None:
+        """Called in the worker when the task failed for good; for request classes of one's own (`Task.Request`)."""
+
+    def on_retry(self, einfo: ExceptionInfo) -> None:
+        """Called in the worker when the task is to be tried again; as above."""
+
+    def on_success(self, retval: Any) -> None:
+        """Called in the worker when the task returned; as above."""
 
     @property
     def redelivered(self) -> bool:
@@ -79,6 +129,9 @@ def current_request() -> Request:
 
 class Task:
     """Base of every task. Subclass it (`base=`, `task_cls=`) for handlers or attributes kept for a process's life."""
+
+    Request: type[Request] = Request
+    """The class of `self.request`; one of your own may carry more, and is told how runs end."""
 
     app: Longshore
     name: str
@@ -182,8 +235,8 @@ class Task:
     # -- running -----------------------------------------------------------------------------------------------------
 
     @property
-    def request(self) -> Request:
-        """The call that runs now; outside a run it is empty and `called_directly`."""
+    def request(self) -> Any:
+        """The call that runs now, a `Request`; outside a run it is empty and `called_directly`."""
         return current_request()
 
     def retry(
@@ -268,17 +321,28 @@ class Task:
         """Called by the worker after a run that returned."""
 
     def on_retry(
-        self, exc: BaseException | None, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], einfo: Any
+        self,
+        exc: BaseException | None,
+        task_id: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        einfo: ExceptionInfo,
     ) -> None:
         """Called by the worker when the task is to be tried again."""
 
     def on_failure(
-        self, exc: BaseException, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], einfo: Any
+        self, exc: BaseException, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], einfo: ExceptionInfo
     ) -> None:
         """Called by the worker when the task failed for good."""
 
     def after_return(
-        self, status: str, retval: Any, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], einfo: Any
+        self,
+        status: str,
+        retval: Any,
+        task_id: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        einfo: ExceptionInfo | None,
     ) -> None:
         """Called by the worker after every run, whatever its end."""
 

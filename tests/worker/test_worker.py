@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from longshore.exceptions import ImproperlyConfigured, TimeoutError  # noqa: A004
 from longshore.message import DEAD_HEADER
+from longshore.task import Request, current_run
 from tests.support.workers import Worker, is_gone, run_command, wait_for
 from tests.worker import tasks_for_tests as tasks
 
@@ -243,11 +245,9 @@ def test_an_idle_worker_ends_at_once(bench):
 def test_waiting_for_a_result_inside_a_task_is_refused(bench):
     task = tasks.app.tasks["tests.worker.tasks_for_tests.add"]
 
-    from longshore.task import Request, current_request
-
-    token = current_request.set(Request(called_directly=False))
+    token = current_run.set(SimpleNamespace(request=Request(called_directly=False)))
     try:
         with pytest.raises(ImproperlyConfigured, match="deadlock"):
             task.AsyncResult("x").get()
     finally:
-        current_request.reset(token)
+        current_run.reset(token)

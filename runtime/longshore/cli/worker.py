@@ -8,10 +8,11 @@ import uuid
 
 import click
 
+from longshore import signals
 from longshore.app import Longshore
 from longshore.cli.loading import load_app
 from longshore.policy import DeadLetterPolicy
-from longshore.worker.logs import LEVELS, configure_logging
+from longshore.worker.logs import LEVELS, configure_logging, let_app_configure_logging
 from longshore.worker.options import (
     DEFAULT_DRAIN_SECONDS,
     Execution,
@@ -88,7 +89,9 @@ def worker(
     configure_logging(log_level, json_lines=None if log_format == "auto" else log_format == "json")
     loaded = load_app(app)
     _override(loaded, broker, result_backend)
+    signals.import_modules.send(loaded)
     loaded.import_includes()
+    let_app_configure_logging()
     options = WorkerOptions(
         queues=check_queues(tuple(queues.split(",")) if queues else (loaded.conf.task_default_queue,)),
         concurrency=concurrency or loaded.conf.worker_concurrency or available_cpus(),
@@ -103,6 +106,8 @@ def worker(
     )
     from longshore.worker.supervisor import Supervisor
 
+    for setup in (signals.celeryd_init, signals.celeryd_after_setup):
+        setup.send(options.name, instance=options, conf=loaded.conf, options=options)
     return Supervisor(loaded, options).run()
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from longshore import signals
 from longshore.brokers.port import Broker, Owner, WorkerReport
 from longshore.exceptions import BrokerError
 from longshore.worker.board import Board, Slot
@@ -102,6 +103,7 @@ class Keeper:
         slots = [owner.slot for owner in self._owners]
         self._broker.keep_claims(self._options.worker, slots, self._options.queues)
         self._broker.report(self._report())
+        signals.heartbeat_sent.send(self)
 
     def _release_orphans(self) -> None:
         while self._orphans:

@@ -6,7 +6,9 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
+from longshore import signals
 from longshore.utils.log import TaskContextFilter
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -58,3 +60,15 @@ def configure_logging(level: str, *, json_lines: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def let_app_configure_logging() -> None:
+    """Let the app's receivers change the logs, or set them up wholly by themselves; after the app is imported."""
+    root = logging.getLogger()
+    about: dict[str, Any] = {"loglevel": root.level, "logfile": None, "format": None, "colorize": sys.stdout.isatty()}
+    if signals.setup_logging.receivers:
+        root.handlers[:] = []
+        signals.setup_logging.send(None, **about)
+        return
+    signals.after_setup_logger.send(None, logger=root, **about)
+    signals.after_setup_task_logger.send(None, logger=logging.getLogger("longshore.task"), **about)

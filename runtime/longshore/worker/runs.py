@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+from longshore import signals
 from longshore.app import Longshore
 from longshore.brokers.port import Claim, Consumer
 from longshore.core.admission import Bury, Expired, Park, admit
@@ -70,7 +71,7 @@ class Runs:
         except MessageError as error:
             admission = Bury("Undecodable", str(error))
         if not isinstance(admission, RunNow):
-            _tell(claim, call, admission)
+            self._tell(claim, call, admission)
             if call is not None and isinstance(admission, Park):
                 pen.parked(call.name)
             verdict = refuse(admission, claim.message, claim.queue, dead=dead, deliveries=claim.deliveries, now=now)
@@ -91,12 +92,33 @@ class Runs:
             deliveries=claim.deliveries,
             hostname=self._options.name,
             ignore_result=not plan.keeps_result_of(call),
+            request_type=plan.task.Request,
         )
+        if signals.task_received.receivers:
+            signals.task_received.send(consumer, request=run.request)
         if not plan.ack.late:
             consumer.acknowledge_now(claim)
         if plan.tracked and not run.ignore_result:
             self._announce(call)
         return Prepared(claim, plan, run)
+
+    def _tell(self, claim: Claim, call: TaskCall | None, admission: object) -> None:
+        """Say what does not run, and why, in the log and to whoever listens."""
+        what = f"task {call.name}[{call.id}]" if call else f"a message of queue {claim.queue}"
+        match admission:
+            case Park(_, _, reason):
+                logger.warning("%s: %s", what, reason)
+                if call is not None:
+                    signals.task_unknown.send(self, name=call.name, id=call.id, message=claim.message, exc=reason)
+            case Bury(_, text):
+                logger.error("%s goes to the dead letters: %s", what, text)
+                signals.task_rejected.send(self, message=claim.message, exc=text)
+            case Expired():
+                logger.info("%s expired before it ran", what)
+                if call is not None:
+                    request = Run(call, claim.message, claim.queue).request
+                    task = self._app.tasks.get(call.name)
+                    signals.task_revoked.send(task, request=request, terminated=False, signum=None, expired=True)
 
     def _is_second_copy(self, call: TaskCall) -> bool:
         """A tick published twice runs once, where there is a store; the same copy may run again after a crash."""
@@ -163,17 +185,6 @@ class Runs:
             deliveries=claim.deliveries,
             now=datetime.now(UTC),
         )
-
-
-def _tell(claim: Claim, call: TaskCall | None, admission: object) -> None:
-    what = f"task {call.name}[{call.id}]" if call else f"a message of queue {claim.queue}"
-    match admission:
-        case Park(_, _, reason):
-            logger.warning("%s: %s", what, reason)
-        case Bury(_, text):
-            logger.error("%s goes to the dead letters: %s", what, text)
-        case Expired():
-            logger.info("%s expired before it ran", what)
 
 
 def _is_told(outcome: Outcome) -> bool:

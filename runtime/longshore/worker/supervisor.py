@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from longshore import signals
 from longshore.app import Longshore
 from longshore.brokers.port import Owner, QueueSpec
 from longshore.core.backoff import reconnect_delay
@@ -76,6 +77,7 @@ class Supervisor:
     def run(self) -> int:
         """Start, supervise, drain."""
         self._install_signals()
+        signals.worker_init.send(self)
         try:
             self._declare()
         except LongshoreError as error:
@@ -91,10 +93,12 @@ class Supervisor:
         server = self._serve_health()
         what, queues = f"{self._options.concurrency} {self._options.execution}", ", ".join(self._options.queues)
         logger.info("worker %s ready: %s on %s", self._options.name, what, queues)
+        signals.worker_ready.send(self)
         self._supervise()
         self._keeper.stop()
         if server is not None:
             server.close()
+        signals.worker_shutdown.send(self)
         logger.info("worker %s ended", self._options.name, extra={FIELDS: self._totals()})
         return self._exit_code
 
@@ -160,6 +164,7 @@ class Supervisor:
 
     def _drain(self) -> None:
         self._keeper.draining = True
+        signals.worker_shutting_down.send(self._options.name, sig="SIGTERM", how="Warm", exitcode=self._exit_code)
         running = sum(self._board.read(row).busy for row in range(self._board.slots))
         logger.info(
             "draining: %d running tasks may take up to %.0f s; a second Ctrl-C kills them",
@@ -179,6 +184,7 @@ class Supervisor:
     # -- children ----------------------------------------------------------------------------------------------------
 
     def _start(self, child: Child) -> None:
+        signals.worker_before_create_process.send(self)
         with self._keeper.resting():
             child.pid = os.fork()
         if child.pid == 0:
@@ -196,9 +202,11 @@ class Supervisor:
             signal.signal(signal.SIGTERM, lambda *_: process.drain())
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells everybody; the supervisor decides
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signals.worker_process_init.send(None)
             if self._stops == 0:
                 process.run()
             code = 0
+            signals.worker_process_shutdown.send(None, pid=os.getpid(), exitcode=code)
         except BrokerRefused as error:
             logger.error("%s", error)
         except BaseException:
