@@ -12,6 +12,7 @@ import redis
 
 from longshore.brokers import open_broker
 from longshore.brokers.port import Outgoing, Owner, QueueSpec, Settlement
+from longshore.core.ratelimit import Rate
 from longshore.exceptions import BrokerRefused
 from longshore.results import open_results
 from longshore.results.port import ResultMeta
@@ -83,6 +84,14 @@ def test_they_are_enough_for_results_and_marks(url):
     results.close()
     store = open_store(url)
     assert store.claim_once("tick", "a", expires=5)
+    assert store.acquire("report", "a", expires=5) == 0.0
+    assert store.renew("report", "a", expires=5)
+    assert store.release("report", "a")
+    assert store.take("mails", Rate(1, 1.0)).taken
+    store.mark("revoked", ["a"], expires=5)
+    assert store.marked("revoked").ids == ["a"]
+    store.unmark("revoked", ["a"])
+    assert store.count("chord", "0", expires=5) == 1
     store.close()
 
 

@@ -1,11 +1,10 @@
-"""Marks in an SQLite file."""
+"""What is particular to the store in an SQLite file; the rest is in the contract."""
 
 from __future__ import annotations
 
-import time
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -28,39 +27,6 @@ def store(url: str) -> Iterator[Store]:
     store.close()
 
 
-def test_the_first_holder_gets_the_mark_and_keeps_it(store: Store, url: str) -> None:
-    other = open_store(url)
-    assert store.claim_once("tick", "a", expires=60)
-    assert not other.claim_once("tick", "b", expires=60)
-    assert store.claim_once("tick", "a", expires=60), "asking again is fine"
-    assert other.claim_once("another", "b", expires=60)
-    other.close()
-
-
-def test_an_expired_mark_is_free(store: Store) -> None:
-    assert store.claim_once("tick", "a", expires=0.02)
-    time.sleep(0.03)
-    assert store.claim_once("tick", "b", expires=60)
-    assert not store.claim_once("tick", "a", expires=60)
-
-
-def test_of_many_at_once_exactly_one_gets_it(url: str) -> None:
-    won: list[str] = []
-
-    def claim(holder: str) -> None:
-        store = open_store(url)
-        if store.claim_once("tick", holder, expires=60):
-            won.append(holder)
-        store.close()
-
-    threads = [Thread(target=claim, args=(str(n),)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert len(won) == 1
-
-
 def test_the_file_may_be_the_brokers(store: Store, url: str) -> None:
     broker = open_broker(url)
     broker.declare([QueueSpec("orders")])
@@ -72,3 +38,31 @@ def test_the_file_may_be_the_brokers(store: Store, url: str) -> None:
 def test_a_missing_folder_is_one_clear_line() -> None:
     with pytest.raises(BackendError, match="folder /nowhere/at/all does not exist"):
         open_store("sqlite:////nowhere/at/all/state.db").claim_once("tick", "a", expires=60)
+
+
+def test_a_file_of_an_older_version_gains_what_is_missing(store: Store, tmp_path: Path) -> None:
+    assert store.claim_once("tick", "a", expires=60)
+    store.close()
+    with sqlite3.connect(tmp_path / "state.db") as connection:
+        for table in ("locks", "turns", "notes", "counts", "counted"):
+            connection.execute(f"DROP TABLE {table}")
+    connection.close()
+    newer = open_store(store.url)
+    assert newer.acquire("report", "a", expires=60) == 0.0
+    assert not newer.claim_once("tick", "b", expires=60)
+    newer.close()
+
+
+def test_expired_rows_leave_the_file(store: Store, tmp_path: Path) -> None:
+    for number in range(20):
+        store.acquire(f"report:{number}", "a", expires=0.001)
+        store.count(f"chord:{number}", "a", expires=0.001)
+        store.claim_once(f"tick:{number}", "a", expires=0.001)
+    store.acquire("last", "a", expires=60)
+    store.count("last", "a", expires=60)
+    with sqlite3.connect(tmp_path / "state.db") as connection:
+        counts = [
+            connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("locks", "counts", "counted")
+        ]
+    connection.close()
+    assert max(counts) <= 2

@@ -11,7 +11,11 @@ r"""The names of our keys on a Redis server. Version 1; every key of a queue has
 | ``longshore:1:{q}:returned`` | set, a day | digests of messages in the lists that were held before, without a start |
 | ``longshore:1:queues`` | set | the queues that were declared |
 | ``longshore:1:{workers}:reports``, ``…:seen`` | hash, zset | worker → report; worker → when it was said |
-| ``longshore:1:store:<key>`` | string | the holder of a mark, with an expiry |
+| ``longshore:1:store:<key>`` | string | who got a key first, with an expiry |
+| ``longshore:1:lock:<name>`` | string | the claim that holds a lock, with an expiry |
+| ``longshore:1:rate:<task>`` | string | when the next turn of a rate limit is, with an expiry |
+| ``longshore:1:{marks:<kind>}:set``, ``…:expire`` | zset | marks by when they were set, by when they expire |
+| ``longshore:1:count:<key>`` | set | what was counted, with an expiry |
 | ``celery-task-meta-<id>`` | string | a result, as Celery lays it out |
 
 An owner is ``<worker>/<slot>``. Nothing that holds a message ever has an expiry. ``longshore queue handback`` returns
