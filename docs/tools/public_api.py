@@ -19,8 +19,8 @@ what to do. It never holds a password."""
 
 _SIGNALS = """\
 `from longshore.signals import task_prerun`; `@task_prerun.connect` or `@task_prerun.connect(sender=add)`. A receiver is
-called with `sender`, `signal` and what the list names, as keywords: take `**kwargs`. What it raises is logged and changes
-nothing. In a worker, results are stored after `task_success` and `task_postrun` were told."""
+called with `sender`, `signal` and what the list names, as keywords: take `**kwargs`. What it raises is logged and
+changes nothing. In a worker, results are stored after `task_success` and `task_postrun` were told."""
 
 
 def python_page() -> str:
@@ -35,7 +35,7 @@ def python_page() -> str:
         _class("Task", Task, options=True),
         _class("Request", Request, options=True),
         _class("AsyncResult", AsyncResult),
-        "\n\n".join(["## Signals", _SIGNALS, _signals()]),
+        f"## Signals\n\n{_SIGNALS}\n\n{_signals()}",
         f"## Exceptions\n\n{_EXCEPTIONS}\n\n{_exceptions()}",
     ]
     return page("Python", *sections)
@@ -45,11 +45,7 @@ def _signals() -> str:
     """A list of the signals with what the module says under each."""
     source = inspect.getsource(signals)
     found = re.findall(r'^(\w+) = Signal\("\w+"\)\n"""(.+?)"""$', source, re.MULTILINE | re.DOTALL)
-    return "\n".join(f"- `{name}`: {_one_line(said)}" for name, said in found)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return "\n".join(f"- `{name}`: {' '.join(said.split())}" for name, said in found)
 
 
 def _class(name: str, of: type, *, options: bool = False) -> str:
