@@ -23,6 +23,12 @@ def open_broker(url: str) -> Broker:
 
     Nothing is connected yet. An unknown scheme is `ImproperlyConfigured`.
     """
+    broker: Broker = import_module(module_of(url)).open(url)
+    return broker
+
+
+def module_of(url: str) -> str:
+    """Return the package that speaks with the broker of an address."""
     scheme = urlsplit(url).scheme.lower()
     module = _MODULES.get(scheme)
     if module is None:
@@ -30,5 +36,4 @@ def open_broker(url: str) -> Broker:
             f"broker address {redact_url(url)!r} has the unknown scheme {scheme!r}; "
             "use sqlite://, redis://, rediss://, amqp:// or amqps://"
         )
-    broker: Broker = import_module(module).open(url)
-    return broker
+    return module

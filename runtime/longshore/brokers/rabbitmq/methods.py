@@ -125,9 +125,9 @@ def delete_queue(channel: int, queue: str, *, nowait: bool = False) -> bytes:
     )
 
 
-def declare_exchange(channel: int, exchange: str, kind: str, *, passive: bool = False) -> bytes:
-    """Declare a durable exchange, or with `passive` only look whether it is there."""
-    arguments = short_string(exchange) + short_string(kind) + (b"\x03" if passive else b"\x02") + _EMPTY_TABLE
+def declare_exchange(channel: int, exchange: str, kind: str, *, passive: bool = False, durable: bool = True) -> bytes:
+    """Declare an exchange, or with `passive` only look whether it is there."""
+    arguments = short_string(exchange) + short_string(kind) + bytes([passive | durable << 1]) + _EMPTY_TABLE
     return method_frame(channel, frames.EXCHANGE_DECLARE, b"\x00\x00" + arguments)
 
 
@@ -156,9 +156,10 @@ def qos(channel: int, prefetch: int, *, whole_channel: bool) -> bytes:
     return method_frame(channel, frames.BASIC_QOS, _QOS.pack(0, prefetch, whole_channel))
 
 
-def consume(channel: int, queue: str, tag: str) -> bytes:
-    """Have messages delivered; acknowledgements are wanted."""
-    arguments = b"\x00\x00" + short_string(queue) + short_string(tag) + b"\x00" + _EMPTY_TABLE
+def consume(channel: int, queue: str, tag: str, *, no_ack: bool = False) -> bytes:
+    """Have messages delivered; acknowledgements are wanted unless `no_ack`."""
+    bits = b"\x02" if no_ack else b"\x00"
+    arguments = b"\x00\x00" + short_string(queue) + short_string(tag) + bits + _EMPTY_TABLE
     return method_frame(channel, frames.BASIC_CONSUME, arguments)
 
 
