@@ -11,7 +11,7 @@ from threading import Thread
 import kombu
 import pytest
 
-from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueDepth, QueueSpec, Settlement
+from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueDepth, QueueSpec, QueueType, Settlement
 from longshore.brokers.registry import open_broker
 from longshore.exceptions import (
     BrokerFull,
@@ -359,6 +359,32 @@ def test_what_was_read_ahead_goes_back_while_a_task_is_long(broker: Broker, queu
     assert ids(consumer.claim(50, 0.0)) == []
     consumer.close()
     rival.close()
+
+
+def test_half_of_a_large_claim_comes_while_the_other_half_runs(broker: Broker, queue: str) -> None:
+    send(broker, queue, *(str(n) for n in range(60)))
+    consumer = broker.consumer(Owner(worker_name(), 0), [queue])
+    assert ids(consumer.claim(40, 5)) == [str(n) for n in range(20)]
+    eventually(lambda: depth(broker, queue).ready == 20)
+    consumer.close()
+
+
+@pytest.mark.parametrize("kind", ["Classic", "Quorum"])
+def test_what_a_process_gave_back_itself_comes_again_without_being_suspected(broker: Broker, kind: QueueType) -> None:
+    name = f"returned-{uuid.uuid4().hex[:8]}"
+    broker.declare([QueueSpec(name, kind)])
+    consumer = broker.consumer(Owner(worker_name(), 0), [name])
+    send(broker, name, *"abcdef")
+    claims = claim_all(consumer, 6, 6)
+    for claim in reversed(claims[1:]):
+        consumer.settle(Settlement(claim, give_back=True))
+    assert settle(consumer, claims[0]) == 0
+    again = claim_all(consumer, 5, 5)
+    assert [claim.deliveries for claim in again] == [0] * 5
+    assert all(claim.redelivered and claim.token.notes is None for claim in again)
+    assert sorted(map(str, ids(again))) == list("bcdef")
+    consumer.close()
+    broker.delete_queue(name)
 
 
 @pytest.mark.parametrize("kinds", [("Classic", "Classic"), ("Classic", "Quorum", "Quorum")])

@@ -16,10 +16,12 @@ from longshore.brokers.rabbitmq import delays, frames, methods, tables
 from longshore.brokers.rabbitmq.address import parse_address
 from longshore.brokers.rabbitmq.confirms import Confirms, Fate
 from longshore.brokers.rabbitmq.frames import FrameError, FrameReader
+from longshore.brokers.rabbitmq.layouts import Layouts
 from longshore.brokers.rabbitmq.letters import letter, opened
 from longshore.brokers.rabbitmq.prefetch import next_prefetch
 from longshore.brokers.rabbitmq.starts import notes_queue_of
 from longshore.brokers.rabbitmq.unacked import Unacked
+from longshore.brokers.rabbitmq.unstarted import MOST, Unstarted
 from longshore.exceptions import ImproperlyConfigured, MessageError, UnsupportedByBroker
 from longshore.message import Message
 
@@ -87,6 +89,55 @@ def test_other_types_travel_too(value: object) -> None:
 def test_what_amqp_cannot_carry_is_said_with_its_name(headers: dict[str, object], words: str) -> None:
     with pytest.raises(MessageError, match=words):
         tables.table(headers)
+
+
+# -- layouts ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(TABLE, TEXT.filter(lambda text: len(text.encode()) < 256)), min_size=1, max_size=4))
+def test_what_was_learned_of_one_list_never_changes_another(lists: list[tuple[dict[str, object], str]]) -> None:
+    layouts = Layouts()
+    for headers, identity in lists * 3:
+        encoded = tables.properties({"headers": headers, "correlation_id": identity, "delivery_mode": 2})
+        assert layouts.read(encoded) == tables.read_properties(encoded)
+
+
+def task_properties(n: int, **headers: object) -> bytes:
+    task_id = f"{n:036}"
+    written = {
+        "task": "t",
+        "id": task_id,
+        "root_id": task_id,
+        "retries": n % 3,
+        "timelimit": [None, None],
+        "stamps": {},
+    }
+    return tables.properties({"headers": written | headers, "correlation_id": task_id, "priority": n % 10})
+
+
+def test_messages_alike_are_told_apart_and_share_nothing() -> None:
+    layouts = Layouts()
+    read = [layouts.read(task_properties(n)) for n in range(50)]
+    assert read == [tables.read_properties(task_properties(n)) for n in range(50)]
+    read[7]["headers"]["timelimit"].append(1)
+    read[7]["headers"]["stamps"]["s"] = 1
+    assert layouts.read(task_properties(8)) == tables.read_properties(task_properties(8))
+
+
+def test_layouts_that_never_repeat_cost_little_and_stay_few() -> None:
+    layouts = Layouts()
+    for n in range(500):
+        encoded = task_properties(n, note="x" * n)
+        assert layouts.read(encoded) == tables.read_properties(encoded)
+    assert len(layouts._known) <= 64
+
+
+def test_raw_bytes_in_a_string_that_was_text_before_are_read_as_bytes() -> None:
+    layouts = Layouts()
+    text = task_properties(1, blob="abcd")
+    assert layouts.read(text)["headers"]["blob"] == "abcd"
+    raw = text.replace(b"abcd", b"\xff\xfe\xfd\xfc")
+    assert layouts.read(raw)["headers"]["blob"] == b"\xff\xfe\xfd\xfc"
 
 
 # -- frames ----------------------------------------------------------------------------------------------------------
@@ -242,6 +293,23 @@ def test_a_prefetch_never_allows_more_than_was_asked_for(current: int, outstandi
     wanted = next_prefetch(current, outstanding, limit)
     assert wanted <= outstanding + limit
     assert wanted > outstanding
+
+
+def test_what_came_back_from_here_alone_is_known_to_be_unstarted() -> None:
+    unstarted = Unstarted()
+    unstarted.record("a")
+    assert unstarted.recall("a", 0)
+    assert not unstarted.recall("a", 0), "a classic queue does not say who had it since: once"
+    unstarted.record("b")
+    unstarted.record("b")
+    assert unstarted.recall("b", 2)
+    assert not unstarted.recall("b", 3), "a quorum queue says that somebody else had it too"
+    assert not unstarted.recall("c", 1)
+    assert not unstarted.recall(None, 0)
+    for n in range(MOST + 1):
+        unstarted.record(str(n))
+    assert not unstarted.recall("0", 0)
+    assert unstarted.recall("1", 0)
 
 
 def test_a_prefetch_follows_great_changes_only() -> None:

@@ -73,11 +73,8 @@ class Channel:
         return self._answers.popleft()
 
     def received(self, received: Received) -> None:
-        """Take what the connection read for this channel."""
-        handler = self.handlers.get(received.method)
-        if handler is not None:
-            handler(received)
-        elif received.method == frames.CHANNEL_CLOSE:
+        """Take what the connection read for this channel and no handler wants."""
+        if received.method == frames.CHANNEL_CLOSE:
             self.closed = methods.read_close(received.arguments)
             self.connection.channel_closed(self)
         else:
@@ -173,7 +170,7 @@ class Connection:
             for received in self._reader.feed(data):
                 channel = self._channels.get(received.channel)
                 if channel is not None:
-                    channel.received(received)
+                    (channel.handlers.get(received.method) or channel.received)(received)
                 elif received.channel == 0:
                     self._on_control(received)
         except ConnectionLost as error:

@@ -16,11 +16,13 @@ from longshore.brokers.port import Claim, Outgoing, Owner, Settlement
 from longshore.brokers.rabbitmq.address import Address
 from longshore.brokers.rabbitmq.errors import ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, ChannelClosed, ConnectionLost
 from longshore.brokers.rabbitmq.intake import Arrived, Intake
+from longshore.brokers.rabbitmq.layouts import Layouts
 from longshore.brokers.rabbitmq.letters import opened
 from longshore.brokers.rabbitmq.session import CALL_SECONDS, Session
 from longshore.brokers.rabbitmq.settling import Send, Settling
 from longshore.brokers.rabbitmq.starts import Starts, notes_queue
 from longshore.brokers.rabbitmq.tender import TENDER
+from longshore.brokers.rabbitmq.unstarted import Unstarted
 from longshore.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, MessageError, QueueNotFound
 from longshore.message import DELIVERIES_HEADER, Message
 
@@ -28,6 +30,8 @@ CLOSE_SECONDS = 2.0
 FIRST_SECONDS, BURST_SECONDS = 0.005, 0.002
 REST_SECONDS = 0.2
 """A worker that has not asked for so long is busy with a task that turned out long: what it was sent goes back."""
+SHARE_FROM = 8
+"""A claim of so many or more takes half of what may be held, so that the broker sends one half while the other runs."""
 RENEW_AT = 10
 """A quorum queue drops a message that was given out too often (20 times by default since RabbitMQ 4), started or not:
 after this many it is published anew."""
@@ -52,7 +56,9 @@ class RabbitMQConsumer:
         self._send = send
         self._starts = starts
         self._session = Session(address, owner, queues, wake_fd, opened=self._opened, lost=self._lost)
-        self._settling = Settling(self._session, send, starts)
+        self._unstarted = Unstarted()
+        self._settling = Settling(self._session, send, starts, self._unstarted)
+        self._layouts = Layouts()
         self._lock = Lock()
         self._left_at = self._beaten_at = time.monotonic()
 
@@ -147,6 +153,7 @@ class RabbitMQConsumer:
         call_deadline = max(deadline, time.monotonic() + CALL_SECONDS)
         try:
             intake.connection.read_available()
+            self._record_returned(intake)
             if intake.aim(len(self._settling), max(limit, 1), call_deadline):
                 self._gather(intake, limit, deadline)
             while True:
@@ -183,34 +190,38 @@ class RabbitMQConsumer:
         return time.monotonic() < deadline and not self._session.woken(0)
 
     def _take(self, intake: Intake, limit: int) -> list[Claim]:
+        share = limit if limit < SHARE_FROM else (limit + 1) // 2
         claims: list[Claim] = []
-        while len(claims) < limit:
+        while len(claims) < share:
             arrived = intake.peek()
             if arrived is None:
                 break
-            claim = self._ordinary(arrived)
-            if claim is None:
-                if not claims and (suspect := self._suspect(intake, arrived)) is not None:
-                    return [suspect]
-                if claims:
-                    break
-                continue
-            intake.take()
-            claims.append(claim)
+            message, given_out = self._opened_message(arrived)
+            if self._is_ordinary(arrived, message, given_out):
+                intake.take()
+                claims.append(self._hold(arrived, message, None, 0))
+            elif claims:
+                break
+            elif (suspect := self._suspect(intake, arrived, message, given_out)) is not None:
+                return [suspect]
         return claims
 
-    def _ordinary(self, arrived: Arrived) -> Claim | None:
-        """The claim of a message that nobody held before; `None` for another."""
-        if arrived.redelivered:
-            return None
-        message, _ = _opened(arrived)
+    def _is_ordinary(self, arrived: Arrived, message: Message, given_out: int) -> bool:
+        """Whether nobody can have started this message: it is new, or came back from here alone."""
         if DELIVERIES_HEADER in message.headers:
-            return None
-        return self._hold(arrived, message, None, 0)
+            return False
+        if not arrived.redelivered:
+            return True
+        return given_out < RENEW_AT and self._unstarted.recall(message.id, given_out)
 
-    def _suspect(self, intake: Intake, arrived: Arrived) -> Claim | None:
+    def _record_returned(self, intake: Intake) -> None:
+        """What the intake gave back was not started; what came here as redelivered may have been, elsewhere."""
+        for arrived in intake.take_returned():
+            if not arrived.redelivered:
+                self._unstarted.record(self._opened_message(arrived)[0].id)
+
+    def _suspect(self, intake: Intake, arrived: Arrived, message: Message, given_out: int) -> Claim | None:
         """The claim of a message that may have ended a process: its start is noted before it is handed out."""
-        message, given_out = _opened(arrived)
         counted = message.headers.get(DELIVERIES_HEADER)
         counted = counted if isinstance(counted, int) else 0
         if given_out >= RENEW_AT:
@@ -235,6 +246,14 @@ class RabbitMQConsumer:
         intake.unacked.settled(arrived.tag)
         intake.channel.write(intake.acks(), time.monotonic() + CALL_SECONDS)
 
+    def _opened_message(self, arrived: Arrived) -> tuple[Message, int]:
+        """Decode a delivery; headers that nobody can read leave a message that will be found unreadable."""
+        try:
+            return opened(arrived.properties, arrived.body, self._layouts.read)
+        except (MessageError, ValueError, IndexError, struct.error) as error:
+            logger.warning("a message in queue %s has unreadable headers: %s", arrived.queue, error)
+            return Message(arrived.body, {}, {}), 0
+
     def _hold(self, arrived: Arrived, message: Message, notes: str | None, deliveries: int) -> Claim:
         held = self._settling.hold(arrived.tag, notes)
         return Claim(arrived.queue, message, held, deliveries, arrived.redelivered)
@@ -247,12 +266,3 @@ def _refused(error: ChannelClosed) -> BrokerError:
     if error.code in (ACCESS_REFUSED, RESOURCE_LOCKED):
         return BrokerRefused(f"RabbitMQ refuses to consume: {error.text}")
     return ConnectionLost(f"RabbitMQ closed the channel: {error.text}")
-
-
-def _opened(arrived: Arrived) -> tuple[Message, int]:
-    """Decode a delivery; headers that nobody can read leave a message that will be found unreadable."""
-    try:
-        return opened(arrived.properties, arrived.body)
-    except (MessageError, ValueError, IndexError, struct.error) as error:
-        logger.warning("a message in queue %s has unreadable headers: %s", arrived.queue, error)
-        return Message(arrived.body, {}, {}), 0

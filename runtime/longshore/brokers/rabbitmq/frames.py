@@ -19,6 +19,7 @@ _HEAD = Struct(">BHI")
 _METHOD_HEAD = Struct(">BHII")
 _CONTENT_HEAD = Struct(">HHQ")
 _BODY_SIZE = Struct(">Q")
+_HEADER_FRAME = Struct(">BHIHHQ")
 _END = 0xCE
 _OVERHEAD = 8
 _METHOD, _HEADER, _BODY = 1, 2, 3
@@ -73,6 +74,7 @@ BASIC_NACK = _method(60, 120)
 CONFIRM_SELECT = _method(85, 10)
 CONFIRM_SELECT_OK = _method(85, 11)
 
+_DELIVER_HEAD = LONG.pack(BASIC_DELIVER)
 _WITH_CONTENT = frozenset({BASIC_RETURN, BASIC_DELIVER, BASIC_GET_OK})
 
 
@@ -111,8 +113,12 @@ class FrameReader:
                 break
             if buffer[stop] != _END:
                 raise FrameError("a frame does not end where it says")
-            self._frame(kind, channel, buffer, at + 7, stop, complete)
-            at = stop + 1
+            whole = 0
+            if kind == _METHOD and buffer[at + 7 : at + 11] == _DELIVER_HEAD and channel not in self._contents:
+                whole = _delivery(buffer, at + 11, stop, end, channel, complete)
+            if not whole:
+                self._frame(kind, channel, buffer, at + 7, stop, complete)
+            at = whole or stop + 1
         self._rest = buffer[at:]
         return complete
 
@@ -139,6 +145,26 @@ class FrameReader:
         if content.missing <= 0:
             del self._contents[channel]
             complete.append(content.received(channel))
+
+
+def _delivery(buffer: bytes, at: int, stop: int, end: int, channel: int, complete: list[Received]) -> int:
+    """Read a delivery whose three frames are all here and follow each other; return what is behind it, else 0."""
+    header = stop + 1
+    if end - header < _HEADER_FRAME.size:
+        return 0
+    kind, its_channel, size, _, _, body_size = _HEADER_FRAME.unpack_from(buffer, header)
+    header_stop = header + 7 + size
+    body = header_stop + 8
+    body_stop: int = body + body_size
+    if body_stop >= end or kind != _HEADER or its_channel != channel:
+        return 0
+    if _HEAD.unpack_from(buffer, header_stop + 1) != (_BODY, channel, body_size):
+        return 0
+    if buffer[header_stop] != _END or buffer[body_stop] != _END:
+        raise FrameError("a frame does not end where it says")
+    properties, content = buffer[header + _HEADER_FRAME.size : header_stop], buffer[body:body_stop]
+    complete.append(Received(channel, BASIC_DELIVER, buffer[at:stop], properties, content))
+    return body_stop + 1
 
 
 class _Content:

@@ -16,7 +16,7 @@ from longshore.brokers.rabbitmq import frames, methods
 from longshore.brokers.rabbitmq.connection import Channel, Connection
 from longshore.brokers.rabbitmq.errors import ChannelClosed, ConnectionLost
 from longshore.brokers.rabbitmq.frames import Received
-from longshore.brokers.rabbitmq.prefetch import next_prefetch
+from longshore.brokers.rabbitmq.prefetch import SMALL, next_prefetch
 from longshore.brokers.rabbitmq.unacked import Unacked
 
 _NOT_YET = 1 << 62
@@ -44,6 +44,7 @@ class Intake:
         self._ready: dict[str, deque[Arrived]] = {queue: deque() for queue in queues}
         self._queue_of: dict[str, str] = {}
         self._consumers = 0
+        self._returned: list[Arrived] = []
         self.channel.handlers = {frames.BASIC_DELIVER: self._on_delivery, frames.BASIC_CANCEL: self._on_cancel}
 
     @property
@@ -97,6 +98,11 @@ class Intake:
         self.unacked.given_back(tag)
         return methods.requeue(self.channel.number, tag)
 
+    def take_returned(self) -> list[Arrived]:
+        """Return what went back from here without having been handed out, since the last time."""
+        returned, self._returned = self._returned, []
+        return returned
+
     def barrier(self, deadline: float) -> None:
         """Return when the broker has carried out all that was written before."""
         frame = methods.qos(self.channel.number, 1, whole_channel=False)
@@ -132,7 +138,9 @@ class Intake:
         surplus: list[bytes] = []
         while self.buffered > limit:
             longest = max(self._ready.values(), key=len)
-            surplus.append(self.requeue(longest.pop().tag))
+            returned = longest.pop()
+            self._returned.append(returned)
+            surplus.append(self.requeue(returned.tag))
             self.buffered -= 1
         return b"".join(reversed(surplus))
 
@@ -143,9 +151,9 @@ class Intake:
         return methods.consume(self.channel.number, queue, tag)
 
     def _on_delivery(self, received: Received) -> None:
-        delivery = methods.read_delivery(received.arguments)
-        queue = self._queue_of.get(delivery.consumer) or self._queues[0]
-        self._add(Arrived(queue, delivery.tag, delivery.redelivered, received.properties, received.body))
+        _, _, arguments, properties, body = received
+        consumer, tag, redelivered = methods.read_delivery(arguments)
+        self._add(Arrived(self._queue_of.get(consumer) or self._queues[0], tag, redelivered, properties, body))
 
     def _add(self, arrived: Arrived) -> None:
         self.unacked.delivered(arrived.tag)
@@ -176,9 +184,12 @@ class SingleIntake(Intake):
         return wanted > current
 
     def _replace(self, wanted: int, limit: int, deadline: float) -> None:
-        """What the old consumer holds does not count for the new one, so it is subtracted; and 0 would be no limit."""
+        """What the old consumer holds does not count for the new one, so it is subtracted; and 0 would be no limit.
+
+        Of short tasks, what came already stays: it is run within milliseconds. Nothing waits behind a long one.
+        """
         self._stop(deadline)
-        surplus = self._surplus(limit)
+        surplus = self._surplus(limit) if limit <= SMALL else b""
         self._prefetch = max(wanted - len(self.unacked), 0)
         if not self._prefetch:
             self.channel.write(surplus, deadline)

@@ -6,7 +6,8 @@ take a message for one that goes round in circles, and drop it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from longshore.brokers.rabbitmq import tables
@@ -20,8 +21,11 @@ BROKER_COUNT = "x-delivery-count"
 LARGEST_HEADERS = 120_000
 """They travel in one frame, which RabbitMQ limits to 131,072 bytes."""
 _DEATHS = ("x-death", "x-first-death-", "x-last-death-")
+_THEIRS = re.compile("x-").match
 _NOT_OURS_TO_SEND = ("user_id", "cluster_id")
 """The broker refuses a `user_id` that is not the sender's."""
+
+Read = Callable[[bytes], dict[str, Any]]
 
 
 class Letter(NamedTuple):
@@ -56,9 +60,9 @@ def letter(message: Message, exchange: str, routing_key: str, *, delayed: bool =
     return Letter(exchange, routing_key, encoded, message.body)
 
 
-def opened(properties: bytes, body: bytes) -> tuple[Message, int]:
+def opened(properties: bytes, body: bytes, read: Read = tables.read_properties) -> tuple[Message, int]:
     """Decode a delivery; return the message and how often a quorum queue says it was given out before."""
-    values = tables.read_properties(properties)
+    values = read(properties)
     headers: dict[str, Any] = values.pop("headers", None) or {}
     before = headers.pop(BROKER_COUNT, 0) if BROKER_COUNT in headers else 0
     if "x-death" in headers:
@@ -68,6 +72,8 @@ def opened(properties: bytes, body: bytes) -> tuple[Message, int]:
     return Message(body, headers, values, content_type, encoding), before if isinstance(before, int) else 0
 
 
-def without_deaths(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the headers without what dead-lettering and redelivery left there."""
+def without_deaths(headers: dict[str, Any]) -> dict[str, Any]:
+    """Return the headers without what dead-lettering and redelivery left there: mostly themselves."""
+    if not any(map(_THEIRS, headers)):
+        return headers
     return {key: value for key, value in headers.items() if not key.startswith(_DEATHS) and key != BROKER_COUNT}

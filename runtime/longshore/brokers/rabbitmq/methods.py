@@ -15,6 +15,7 @@ from longshore.brokers.rabbitmq.tables import LONG, LONGLONG, SHORT, read_short_
 
 _ACK = Struct(">QB")
 _QOS = Struct(">IHB")
+_TAG = Struct(">Q?")
 _EMPTY_TABLE = b"\x00\x00\x00\x00"
 
 
@@ -199,7 +200,7 @@ class Delivery(NamedTuple):
 def read_delivery(arguments: bytes) -> Delivery:
     """Decode who gets a message, under which tag; exchange and routing key are of no use to us."""
     end = 1 + arguments[0]
-    return Delivery(arguments[1:end].decode(), LONGLONG.unpack_from(arguments, end)[0], arguments[end + 8] != 0)
+    return Delivery(arguments[1:end].decode(), *_TAG.unpack_from(arguments, end))
 
 
 def read_tag(arguments: bytes) -> tuple[int, bool]:

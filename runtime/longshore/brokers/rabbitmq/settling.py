@@ -10,11 +10,12 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from longshore.brokers.port import Outgoing, Settlement
+from longshore.brokers.port import Claim, Outgoing, Settlement
 from longshore.brokers.rabbitmq.errors import ChannelClosed, ConnectionLost
 from longshore.brokers.rabbitmq.intake import Intake
 from longshore.brokers.rabbitmq.session import CALL_SECONDS, Session
 from longshore.brokers.rabbitmq.starts import Starts, notes_queue
+from longshore.brokers.rabbitmq.unstarted import Unstarted
 from longshore.exceptions import BrokerError, BrokerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -37,10 +38,11 @@ class Held:
 class Settling:
     """What one consumer holds, and what is noted to end it."""
 
-    def __init__(self, session: Session, send: Send, starts: Starts) -> None:
+    def __init__(self, session: Session, send: Send, starts: Starts, unstarted: Unstarted) -> None:
         self._session = session
         self._send = send
         self._starts = starts
+        self._unstarted = unstarted
         self._held: dict[int, Held] = {}
         self._noted: list[Settlement] = []
         self._given_up: list[Held] = []
@@ -74,6 +76,7 @@ class Settling:
         """The connection is gone, and all claims with it."""
         self._held.clear()
         self._given_up.clear()
+        self._unstarted.clear()
 
     def carry_out(self) -> None:
         """Do what is noted: give back, send, acknowledge."""
@@ -142,11 +145,17 @@ class Settling:
         for each in settlements:
             held: Held = each.claim.token
             if each.give_back and not each.counted:
-                self._withdraw(held)
+                self._count_unstarted(each.claim, held)
             elif each.give_back and held.notes is None:
                 notes = notes_queue(each.claim.queue, each.claim.message)
                 self._starts.note(notes)
                 held.notes = notes
+
+    def _count_unstarted(self, claim: Claim, held: Held) -> None:
+        """A start that was noted did not happen; where none was noted, the message is known to be unstarted."""
+        if held.notes is None:
+            self._unstarted.record(claim.message.id)
+        self._withdraw(held)
 
     def _acknowledge(self, intake: Intake, settlements: Sequence[Settlement]) -> None:
         """Who gives back wants no more for now: else the broker would push the same messages here again."""

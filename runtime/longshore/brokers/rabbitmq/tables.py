@@ -123,6 +123,11 @@ def _read_rare(kind: int, buffer: bytes, at: int) -> Decoded:
     raise MessageError(f"field table holds the unknown type {chr(kind)!r}")
 
 
+def skip_value(buffer: bytes, at: int) -> int:
+    """Return the offset behind a value that begins with its kind."""
+    return _read_value(buffer, at)[1]
+
+
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
@@ -135,9 +140,33 @@ def short_string(value: str) -> bytes:
 
 
 def table(values: Mapping[str, Any]) -> bytes:
-    """Encode a field table."""
-    inner = b"".join(short_string(key) + _value(key, value) for key, value in values.items())
+    """Encode a field table. Text and nothing, which most headers are, are written in place."""
+    parts: list[bytes] = []
+    for key, value in values.items():
+        parts.append(_encoded_key(key))
+        if value is None:
+            parts.append(b"V")
+        elif type(value) is str:
+            raw = value.encode(errors="surrogateescape")
+            parts += (b"S", LONG.pack(len(raw)), raw)
+        else:
+            parts.append(_value(key, value))
+    inner = b"".join(parts)
     return LONG.pack(len(inner)) + inner
+
+
+def _encoded_key(key: str) -> bytes:
+    """Return a key as it is written; keys are few and come again, and those that do not are soon forgotten."""
+    encoded = _KEYS.get(key)
+    if encoded is None:
+        if len(_KEYS) >= _MOST_KEYS:
+            _KEYS.clear()
+        encoded = _KEYS[key] = short_string(key)
+    return encoded
+
+
+_KEYS: dict[str, bytes] = {}
+_MOST_KEYS = 1024
 
 
 def _value(key: str, value: Any) -> bytes:
@@ -215,7 +244,7 @@ _PROPERTIES: tuple[tuple[str, str], ...] = (
     ("app_id", "s"),
     ("cluster_id", "s"),
 )
-_FLAGS = tuple((name, kind, 1 << (15 - index)) for index, (name, kind) in enumerate(_PROPERTIES))
+FLAGS = tuple((name, kind, 1 << (15 - index)) for index, (name, kind) in enumerate(_PROPERTIES))
 
 
 def read_properties(buffer: bytes) -> dict[str, Any]:
@@ -223,7 +252,7 @@ def read_properties(buffer: bytes) -> dict[str, Any]:
     (flags,) = SHORT.unpack_from(buffer)
     at = 2
     found: dict[str, Any] = {}
-    for name, kind, flag in _FLAGS:
+    for name, kind, flag in FLAGS:
         if not flags & flag:
             continue
         if kind == "s":
@@ -243,7 +272,7 @@ def properties(values: Mapping[str, Any]) -> bytes:
     """Encode a property list; names that AMQP does not know are left out, and so are values that are `None`."""
     flags = 0
     parts: list[bytes] = []
-    for name, kind, flag in _FLAGS:
+    for name, kind, flag in FLAGS:
         value = values.get(name)
         if value is not None:
             flags |= flag
