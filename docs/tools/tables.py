@@ -39,6 +39,7 @@ _QUESTIONS: Mapping[str, str] = {
     "takeover_seconds": "seconds until the claims of a worker that fell silent are back, at most",
     "multi_host": "workers on several hosts",
     "celery_interop": "Celery's clients and workers share the queues",
+    "returns_claims": "gives a dead process's claims back by itself, the moment its connection closes",
 }
 _NOTES = """\
 Where a broker says no, what was promised is kept by other means, or asking for it is an error; it is never silently

@@ -22,7 +22,9 @@ DELIVERIES_HEADER = "longshore-deliveries"
 """Started executions so far, where the broker itself has no place for the count."""
 PARKED_HEADER = "longshore-parked"
 """On a message that waits for a worker that knows its task: {v, since, times}."""
-OUR_HEADERS = (DEAD_HEADER, DELIVERIES_HEADER, PARKED_HEADER)
+SENTENCE_HEADER = "longshore-sentence"
+"""On a task whose process was ended on purpose, where the broker has no other place: why it must not run again."""
+OUR_HEADERS = (DEAD_HEADER, DELIVERIES_HEADER, PARKED_HEADER, SENTENCE_HEADER)
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -26,9 +26,10 @@ from longshore.brokers.port import (
     QueueDepth,
     QueueSpec,
     Settlement,
+    Started,
     WorkerReport,
 )
-from longshore.message import Message
+from longshore.message import SENTENCE_HEADER, Message
 
 Connect = Callable[[], Broker]
 
@@ -409,10 +410,42 @@ class BrokerContract:
         send(broker, queue, *"abc")
         claim_all(broker.consumer(owner, [queue]), 3)
         self.lose(broker)
-        assert other.release_owner(owner, [queue], started=["b"]) == 3
+        assert other.release_owner(owner, [queue], started=[Started("b")]) == 3
         again = [claim_one(rival) for _ in range(3)]
         assert {claim.message.id: claim.deliveries for claim in again} == {"a": 0, "b": 1, "c": 0}
         assert all(claim.redelivered for claim in again)
+
+    @pytest.mark.parity("F3")
+    def test_a_sentence_is_in_its_message_until_that_is_settled(
+        self, broker: Broker, other: Broker, rival: Consumer, queue: str
+    ) -> None:
+        owner, said = (
+            Owner(worker_name(), 3),
+            [Started("b", sentence='{"v": 1, "ü": "\\""}'), Started("c", counted=False)],
+        )
+        send(broker, queue, *"abc")
+        claim_all(broker.consumer(owner, [queue]), 3)
+        if broker.capabilities.returns_claims:
+            other.release_owner(owner, [queue], said)
+            self.lose(broker)
+        else:
+            other.release_owner(owner, [queue], said)
+        sentences: dict[str | None, object] = {}
+        for _ in range(3):
+            claim = claim_one(rival)
+            sentences[claim.message.id] = claim.message.headers.get(SENTENCE_HEADER)
+            assert claim.deliveries == (claim.message.id == "b")
+            if claim.message.id != "b":
+                settle(rival, claim)
+        assert sentences == {"a": None, "b": said[0].sentence, "c": None}, sentences
+        rival.close()
+        last = broker if not broker.capabilities.returns_claims else other
+        heir = last.consumer(Owner(worker_name(), 4), [queue])
+        again = claim_one(heir)
+        assert again.message.headers.get(SENTENCE_HEADER) == said[0].sentence, "given back, it still has it"
+        assert settle(heir, again) == 0
+        assert nothing_comes(heir)
+        heir.close()
 
     def test_a_process_that_died_between_two_tasks_counts_nothing(
         self, broker: Broker, other: Broker, rival: Consumer, queue: str

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from longshore.brokers.port import Broker, Claim, Consumer, Outgoing, Owner, QueueDepth, QueueSpec, Settlement
+from longshore.brokers.port import Broker, Claim, Consumer, Outgoing, Owner, QueueDepth, QueueSpec, Settlement, Started
 
 from .contract import message
 
@@ -156,7 +156,7 @@ class BrokerModel(RuleBasedStateMachine):
         holder = self.holders[slot]
         holder.consumer.flush()
         started = list(holder.held)[index : index + 1]
-        self.broker.release_owner(holder.owner, self.queues, started)
+        self.broker.release_owner(holder.owner, self.queues, [Started(key) for key in started])
         for key in holder.held:
             self.returned(key, key in started)
         self.holders[slot] = self.start(slot)

@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 import pytest
 
-from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueSpec
+from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueSpec, Started
 from longshore.brokers.rabbitmq import RabbitMQBroker
 from longshore.brokers.registry import open_broker
 
@@ -61,7 +61,7 @@ class RabbitMQContract(BrokerContract):
         owner = Owner(worker_name(), 3)
         send(broker, queue, *"abc")
         claim_all(broker.consumer(owner, [queue]), 3)
-        other.release_owner(owner, [queue], started=["b"])
+        other.release_owner(owner, [queue], started=[Started("b")])
         self.lose(broker)
         again = [claim_one(rival) for _ in range(3)]
         assert {claim.message.id: claim.deliveries for claim in again} == {"a": 0, "b": 1, "c": 0}

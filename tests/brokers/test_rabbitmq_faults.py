@@ -15,7 +15,7 @@ from threading import Event, Thread
 
 import pytest
 
-from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueSpec, QueueType, Settlement
+from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueSpec, QueueType, Settlement, Started
 from longshore.brokers.registry import open_broker
 from longshore.exceptions import BrokerError, BrokerUnavailable
 from tests.support.proxy import Proxy
@@ -180,7 +180,7 @@ def test_one_poison_among_innocents_is_the_only_one_over_its_limit(
             started = log.read().split()
         starts.update(started)
         if started and started[-1] == POISON:
-            broker.release_owner(Owner(f"worker-{turn}", 0), [queue], [POISON])
+            broker.release_owner(Owner(f"worker-{turn}", 0), [queue], [Started(POISON)])
     drain = Child(lambda _: run_tasks(rabbitmq_url, queue, dead, os.open(os.devnull, os.O_WRONLY), 10_000))
     drain.wait()
     consumer = broker.consumer(Owner(worker_name(), 1), [dead])

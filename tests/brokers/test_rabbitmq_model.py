@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from longshore.brokers.port import Broker, Claim
+from longshore.brokers.port import Broker, Claim, Started
 from longshore.brokers.rabbitmq import RabbitMQBroker
 from tests.support.rabbitmq import RabbitMQServer
 
@@ -40,7 +40,7 @@ class RabbitMQModel(BrokerModel):
         holder = self.holders[slot]
         holder.consumer.flush()
         started = list(holder.held)[index] if index < len(holder.held) else None
-        self.broker.release_owner(holder.owner, self.queues, [started] if started else [])
+        self.broker.release_owner(holder.owner, self.queues, [Started(started)] if started else [])
         if holder.consumer._session.intake is not None:
             holder.consumer._session.intake.connection.close_socket()
         for key, claim in holder.held.items():

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from longshore.brokers import open_broker
-from longshore.brokers.port import Claim, Outgoing, Owner, QueueSpec, Settlement
+from longshore.brokers.port import Claim, Outgoing, Owner, QueueSpec, Settlement, Started
 from longshore.message import Message
 
 pytestmark = pytest.mark.integration
@@ -132,7 +132,7 @@ def test_of_several_nobody_is_counted_and_each_is_claimed_alone(broker, consume)
 def test_a_dead_child_gives_back_at_once_and_only_what_ran_counts(broker, consume):
     broker.send([outgoing(name) for name in "abc"])
     consume(0).claim(10, 0)
-    assert broker.release_owner(Owner("w", 0), ["q"], started=["b"]) == 3
+    assert broker.release_owner(Owner("w", 0), ["q"], started=[Started("b")]) == 3
     consumer = consume(1)
     [poison] = consumer.claim(10, 0)
     assert (poison.message.id, poison.deliveries) == ("b", 1)
@@ -158,7 +158,7 @@ def test_what_is_no_envelope_becomes_a_claim_that_cannot_be_loaded(redis_client,
 def test_of_a_dead_child_with_many_slots_all_that_ran_count(broker, consume):
     broker.send([outgoing(name) for name in "abcd"])
     consume(0).claim(10, 0)
-    assert broker.release_owner(Owner("w", 0), ["q"], started=["b", "d"]) == 4
+    assert broker.release_owner(Owner("w", 0), ["q"], started=[Started("b"), Started("d")]) == 4
     consumer = consume(1)
     seen = {}
     while len(seen) < 4:

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from longshore.brokers import open_broker
-from longshore.brokers.port import Outgoing, Owner, QueueSpec, Settlement
+from longshore.brokers.port import Outgoing, Owner, QueueSpec, Settlement, Started
 from longshore.core.ratelimit import Rate
 from longshore.exceptions import BrokerRefused
 from longshore.results import open_results
@@ -47,7 +47,7 @@ def test_they_are_enough_for_a_broker(url):
     consumer.acknowledge_now(claims[2])
     assert ids(claim_some(consumer, 10)) == ["b"]
     broker.keep_claims("w", [0], ["orders"])
-    assert broker.release_owner(Owner("w", 0), ["orders"], ["b"]) == 1
+    assert broker.release_owner(Owner("w", 0), ["orders"], [Started("b")]) == 1
     assert [seen.id for seen in broker.peek("orders", 5)] == ["b"]
     broker.sweep(["orders"])
     assert broker.depths(["orders"])["orders"].delayed == 2

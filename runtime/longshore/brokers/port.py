@@ -39,6 +39,10 @@ class Capabilities:
     """How long after a worker's silent death its claims are back in the queue, at most."""
     multi_host: bool
     celery_interop: bool
+    returns_claims: bool = False
+    """A dead process's claims are back the moment its connection closes. What is to be said of them must be said
+    before it is killed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,17 @@ class Owner:
 
     def __str__(self) -> str:
         return f"{self.worker}/{self.slot}"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A task that a process was running when it died."""
+
+    task_id: str
+    counted: bool = True
+    """Whether that was a started execution."""
+    sentence: str | None = None
+    """Why it must not run again: from now on its message carries this in the header `SENTENCE_HEADER`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +212,13 @@ class Broker(Protocol):
     def keep_claims(self, worker: str, slots: Sequence[int], queues: Sequence[str]) -> None:
         """Prolong the claims of these live processes of a worker; called by its supervisor every 2 seconds."""
 
-    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[str]) -> int:
-        """Give back at once what a dead process held. `started` are the ids of the tasks that it was running: those
-        count as started executions, the others do not. Return how many went back.
+    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[Started]) -> int:
+        """Give back at once what a dead process held. `started` are the tasks that it was running: those that are
+        `counted` count as started executions, the others do not. A sentence is in its message from
+        then on. Return how many went back.
+
+        Where the capabilities say `returns_claims` it gives nothing back, but notes starts and sentences; there it may
+        be called before the process is killed.
         """
 
     def sweep(self, queues: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from longshore import signals
-from longshore.brokers.port import Broker, Owner, WorkerReport
+from longshore.brokers.port import Broker, Owner, Started, WorkerReport
 from longshore.exceptions import BrokerError
 from longshore.worker.board import Board, Slot
 from longshore.worker.options import WorkerOptions
@@ -39,7 +39,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._owners: list[Owner] = []
-        self._orphans: list[tuple[Owner, Sequence[str]]] = []
+        self._orphans: list[tuple[Owner, Sequence[Started]]] = []
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._started_at = time.time()
@@ -62,7 +62,7 @@ class Keeper:
         """Say which processes live now."""
         self._owners = list(owners)
 
-    def orphan(self, owner: Owner, started: Sequence[str]) -> None:
+    def orphan(self, owner: Owner, started: Sequence[Started]) -> None:
         """Give back, at once and until it succeeds, what a dead process held."""
         self._orphans.append((owner, started))
         self._news.set()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from longshore import signals
 from longshore.app import Longshore
-from longshore.brokers.port import Owner, QueueSpec
+from longshore.brokers.port import Owner, QueueSpec, Started
 from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BrokerRefused, BrokerUnavailable, LongshoreError
 from longshore.worker.board import Board
@@ -238,7 +238,7 @@ class Supervisor:
             how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
             doing = f"running {', '.join(started)}" if started else "idle"
             logger.warning("process %d died by %s while %s; its claims go back", child.pid, how, doing)
-            self._keeper.orphan(child.owner, started)
+            self._keeper.orphan(child.owner, [Started(task) for task in started])
         for row in child.rows:
             self._board.clear_run(row)
         child.quick_deaths = child.quick_deaths + 1 if time.monotonic() - child.started_at < QUICK_DEATH_SECONDS else 0

@@ -17,6 +17,7 @@ from longshore.brokers.port import (
     Owner,
     QueueDepth,
     QueueSpec,
+    Started,
     WorkerReport,
 )
 from longshore.brokers.rabbitmq import queues as rabbit_queues
@@ -41,6 +42,7 @@ CAPABILITIES = Capabilities(
     takeover_seconds=3.0 * HEARTBEAT_SECONDS + 1,
     multi_host=True,
     celery_interop=True,
+    returns_claims=True,
 )
 
 
@@ -111,13 +113,14 @@ class RabbitMQBroker:
     def keep_claims(self, worker: str, slots: Sequence[int], queues: Sequence[str]) -> None:
         """Do nothing: claims live with their connection, which its own process keeps alive."""
 
-    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[str]) -> int:  # noqa: ARG002
-        """Note the start of what the dead process ran; the broker gave its claims back when the socket closed.
+    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[Started]) -> int:  # noqa: ARG002
+        """Note what is said of the tasks that a process runs; the broker gives its claims back when the socket closes.
 
         The task may have come from any of the queues; a note under the others' names expires unread.
         """
-        for queue, task_id in product(queues, started):
-            self._parts.starts.note_first(notes_queue_of(queue, task_id))
+        for queue, each in product(queues, started):
+            if each.counted or each.sentence:
+                self._parts.starts.note_death(notes_queue_of(queue, each.task_id), each.sentence)
         return 0
 
     def sweep(self, queues: Sequence[str]) -> int:  # noqa: ARG002

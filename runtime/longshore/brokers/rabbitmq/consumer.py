@@ -24,7 +24,7 @@ from longshore.brokers.rabbitmq.starts import Starts, notes_queue
 from longshore.brokers.rabbitmq.tender import TENDER
 from longshore.brokers.rabbitmq.unstarted import Unstarted
 from longshore.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, MessageError, QueueNotFound
-from longshore.message import DELIVERIES_HEADER, Message
+from longshore.message import DELIVERIES_HEADER, SENTENCE_HEADER, Message
 
 CLOSE_SECONDS = 2.0
 FIRST_SECONDS, BURST_SECONDS = 0.005, 0.002
@@ -236,6 +236,8 @@ class RabbitMQConsumer:
         except ConnectionLost as error:
             raise BrokerUnavailable(str(error)) from None
         intake.take()
+        if before and (sentence := self._starts.sentence(queue)) is not None:
+            message = message.with_headers({SENTENCE_HEADER: sentence})
         return self._hold(arrived, message, queue, counted + before)
 
     def _renew(self, intake: Intake, arrived: Arrived, message: Message) -> None:

@@ -8,6 +8,8 @@ nor double it. The queue of notes is deleted when the message is settled, and ex
 
 The first start of a message is not noted (that would cost every message a round trip); the supervisor notes it when it
 sees the process die. Where nobody saw it, one more start is allowed: never is a start counted that was none.
+
+A note with a body is a sentence: the process was ended because of this message, which must not run again.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import hashlib
 from collections.abc import Iterable
 
 from longshore.brokers.rabbitmq import frames, methods
-from longshore.brokers.rabbitmq.connection import Channel
+from longshore.brokers.rabbitmq.connection import Channel, Connection
 from longshore.brokers.rabbitmq.errors import ChannelClosed
 from longshore.brokers.rabbitmq.frames import publish_frames
 from longshore.brokers.rabbitmq.link import Link
@@ -25,6 +27,7 @@ from longshore.message import Message
 
 PREFIX = "longshore.starts.v1."
 EXPIRES_MILLISECONDS = 86_400_000
+MOST_NOTES = 100
 
 _ARGUMENTS = {"x-expires": EXPIRES_MILLISECONDS}
 _NOTE = properties({"delivery_mode": 2})
@@ -61,24 +64,46 @@ class Starts:
 
         return self._link.call(work, repeat=False)
 
-    def note_first(self, queue: str) -> None:
-        """Note the start of a message whose process was seen to die, unless its starts are noted anyway."""
+    def note_death(self, queue: str, sentence: str | None) -> None:
+        """Note the start of a message whose process ends, unless its starts are noted anyway; and its sentence."""
 
         def work(channel: Channel, deadline: float) -> None:
             declare = methods.declare_queue(channel.number, queue, arguments=_ARGUMENTS)
             facts = methods.read_queue_facts(channel.call(declare, frames.QUEUE_DECLARE_OK, deadline))
-            if facts.messages == 0:
-                channel.write(_publish(channel, queue) + declare, deadline)
+            if facts.messages == 0 or sentence:
+                channel.write(_publish(channel, queue, sentence) + declare, deadline)
                 channel.expect(frames.QUEUE_DECLARE_OK, deadline)
 
         self._link.call(work)
 
+    def sentence(self, queue: str) -> str | None:
+        """Return the sentence among a message's notes; they stay as they are."""
+
+        def work(connection: Connection, deadline: float) -> str | None:
+            channel = connection.open_channel(deadline)  # the notes are back when it closes
+            found: str | None = None
+            fetch = methods.get(channel.number, queue, no_ack=False)
+            while found is None:
+                channel.write(fetch, deadline)
+                answer = channel.next_answer(deadline)
+                if answer.method != frames.BASIC_GET_OK:
+                    break
+                found = answer.body.decode("utf-8", "replace") or None
+            connection.close_channel(channel, deadline)
+            return found
+
+        return self._link.run(work)
+
     def withdraw(self, queue: str) -> None:
-        """Take one note back: what it noted did not happen."""
+        """Take one note back: what it noted did not happen. A sentence stays."""
 
         def work(channel: Channel, deadline: float) -> None:
-            channel.write(methods.get(channel.number, queue, no_ack=True), deadline)
-            channel.next_answer(deadline)
+            for _ in range(MOST_NOTES):
+                channel.write(methods.get(channel.number, queue, no_ack=True), deadline)
+                answer = channel.next_answer(deadline)
+                if answer.method != frames.BASIC_GET_OK or not answer.body:
+                    return
+                channel.write(_publish(channel, queue, answer.body.decode()), deadline)
 
         try:
             self._link.call(work, repeat=False)
@@ -96,7 +121,13 @@ class Starts:
             )
 
 
-def _publish(channel: Channel, queue: str) -> bytes:
+def _publish(channel: Channel, queue: str, sentence: str | None = None) -> bytes:
     return publish_frames(
-        channel.number, "", queue, _NOTE, b"", mandatory=False, frame_max=channel.connection.frame_max
+        channel.number,
+        "",
+        queue,
+        _NOTE,
+        (sentence or "").encode(),
+        mandatory=False,
+        frame_max=channel.connection.frame_max,
     )

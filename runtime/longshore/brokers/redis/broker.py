@@ -21,6 +21,7 @@ from longshore.brokers.port import (
     Owner,
     QueueDepth,
     QueueSpec,
+    Started,
     WorkerReport,
 )
 from longshore.brokers.redis.celery_claims import CeleryClaims
@@ -127,10 +128,10 @@ class RedisBroker:
             owners = [str(Owner(worker, slot)) for slot in slots]
             self._server.run("keep", owners, self._address.lease_seconds, list(queues), False)
 
-    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[str]) -> int:
-        """Give back what a dead process held; the tasks that it was running count as started."""
-        ids = [started] if isinstance(started, str) else list(started or ())  # a text is a sequence of letters, too
-        return int(self._server.run("release", str(owner), list(queues), ids)) if queues else 0
+    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[Started]) -> int:
+        """Give back what a dead process held; what is said of the tasks that it was running stays with them."""
+        said = [(each.task_id, each.counted, each.sentence or "") for each in started]
+        return int(self._server.run("release", str(owner), list(queues), said)) if queues else 0
 
     def sweep(self, queues: Sequence[str]) -> int:
         """Take over from owners whose lease is over, promote what is due, restore what Celery's workers lost."""

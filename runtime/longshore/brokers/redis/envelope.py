@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from longshore.message import JSON, UTF8, Message
+from longshore.message import JSON, SENTENCE_HEADER, UTF8, Message
 
 UNREADABLE = "application/x-longshore-unreadable"
 """The content type of a list element that is no envelope; the body is the element as it was."""
@@ -33,6 +33,8 @@ class _Envelope(msgspec.Struct):
     properties: dict[str, Any]
     at: float | None = msgspec.field(name="longshore-at", default=None)
     """Since when it is ready, by the sender's clock; a key that kombu leaves alone."""
+    sentence: str | msgspec.UnsetType = msgspec.field(name="longshore-sentence", default=msgspec.UNSET)
+    """Why its task must not run again; `release.lua` puts it at the front."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -91,9 +93,12 @@ def _message(envelope: _Envelope) -> tuple[Message, bool]:
     for name in _TRANSPORT_PROPERTIES:
         properties.pop(name, None)
     redelivered = isinstance(info, dict) and info.get("redelivered") is True
+    headers = envelope.headers or {}
+    if envelope.sentence is not msgspec.UNSET:
+        headers[SENTENCE_HEADER] = envelope.sentence
     message = Message(
         envelope.body,
-        envelope.headers or {},
+        headers,
         properties,
         envelope.content_type or JSON,
         envelope.content_encoding or UTF8,

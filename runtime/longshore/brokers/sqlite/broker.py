@@ -20,6 +20,7 @@ from longshore.brokers.port import (
     Owner,
     QueueDepth,
     QueueSpec,
+    Started,
     WorkerReport,
 )
 from longshore.brokers.sqlite import ledger, owners
@@ -123,16 +124,14 @@ class SQLiteBroker:
         if worker not in self._guardians:
             self._guardians[worker] = owners.register(self.database, Owner(worker, GUARDIAN))
 
-    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[str]) -> int:  # noqa: ARG002
-        """Give back what a dead process held; the tasks that it was running count."""
-
-        def is_started(body: bytes) -> bool:
-            return bool(started) and decode_message(body).id in started
+    def release_owner(self, owner: Owner, queues: Sequence[str], started: Sequence[Started]) -> int:  # noqa: ARG002
+        """Give back what a dead process held; what is said of the tasks that it was running stays with them."""
+        said = {each.task_id: each for each in started}
 
         def work(connection: sqlite3.Connection) -> list[int]:
             select = "SELECT id FROM owners WHERE worker = ? AND slot = ?"
             numbers = connection.execute(select, (owner.worker, owner.slot)).fetchall()
-            return [queue for (number,) in numbers for queue in ledger.release(connection, number, is_started)]
+            return [queue for (number,) in numbers for queue in ledger.release(connection, number, said)]
 
         released = self.database.write(work)
         self.database.ring_queues(released)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from longshore.brokers.port import Outgoing
+from longshore.brokers.port import Outgoing, Started
 from longshore.brokers.sqlite import schema
-from longshore.brokers.sqlite.codec import dump_message
+from longshore.brokers.sqlite.codec import decode_message, dump_message
+from longshore.message import SENTENCE_HEADER, Message
 
 PROMOTE_AT_ONCE = 1000
 
@@ -120,12 +121,28 @@ def take_over(connection: sqlite3.Connection, owner: int) -> list[int]:
     return [queue for _, _, queue in held]
 
 
-def release(connection: sqlite3.Connection, owner: int, started: Callable[[bytes], bool]) -> list[int]:
-    """Return what an owner held whose supervisor saw which task had `started`; that one counts."""
+def release(connection: sqlite3.Connection, owner: int, said: Mapping[str, Started]) -> list[int]:
+    """Return what an owner held whose supervisor saw which tasks had started, by their ids.
+
+    A sentence is written into its message: the row stays as it is for all others.
+    """
     held = connection.execute("SELECT id, body, queue FROM messages WHERE owner = ?", (owner,)).fetchall()
-    connection.executemany(schema.GIVE_BACK, [(int(started(body)), row, owner) for row, body, _ in held])
+    for row, body, _ in held if said else ():
+        message = decode_message(body)
+        if (started := said.get(message.id or "")) is not None:
+            _say(connection, row, message, started)
+    connection.execute(schema.GIVE_BACK_ALL, (owner,))
     connection.execute("DELETE FROM owners WHERE id = ?", (owner,))
     return [queue for _, _, queue in held]
+
+
+def _say(connection: sqlite3.Connection, row: int, message: Message, started: Started) -> None:
+    """A message with a sentence always counts: its start is why it has one, and it is claimed alone."""
+    if started.counted or started.sentence:
+        connection.execute("UPDATE messages SET deliveries = deliveries + 1 WHERE id = ?", (row,))
+    if started.sentence:
+        body = dump_message(message.with_headers({SENTENCE_HEADER: started.sentence}))
+        connection.execute("UPDATE messages SET body = ? WHERE id = ?", (body, row))
 
 
 def held_queues(connection: sqlite3.Connection, owner: int) -> set[int]:
