@@ -69,7 +69,6 @@ def test_a_shared_task_belongs_to_every_app_also_to_those_to_come():
         ("task_serializer", "pickle", "pickle and others are refused"),
         ("worker_concurrency", 0, "less than 1"),
         ("task_reject_on_worker_lost", False, "can only be true"),
-        ("beat_schedule", {}, "declare a CronSchedule"),
         ("task_time_limit", 5, "time limits are not there yet"),
     ],
 )

@@ -20,8 +20,8 @@ from longshore.core.protocol import parse_call
 from longshore.core.settle import FAILURE, SUCCESS, Ignored, Retried, Succeeded
 from longshore.exceptions import ImproperlyConfigured, NoResultBackend
 from longshore.execution import Execution, Run, execute
-from longshore.message import load_body
-from longshore.publishing import Publishing, call_options, utc_now
+from longshore.manifests import PeriodicTask, default_name, entry_of, periodic_task
+from longshore.publishing import Publishing, call_options, published, utc_now
 from longshore.registry import TaskRegistry, apps, make_task
 from longshore.result import AsyncResult, EagerResult
 from longshore.results import open_results
@@ -58,6 +58,10 @@ class Longshore:
         self._lock = threading.RLock()
         self._broker: Broker | None = None
         self._backend: ResultBackend | None = None
+        self.on_after_configure = signals.Signal("on_after_configure")
+        self.on_after_finalize = signals.Signal("on_after_finalize")
+        self._periodic: dict[str, PeriodicTask] = {}
+        self._finalized = False
         if task_cls is not None:
             self.Task = import_object(task_cls) if isinstance(task_cls, str) else task_cls
         if config_source is not None:
@@ -121,6 +125,45 @@ class Longshore:
                 importlib.import_module(module)
             except ModuleNotFoundError as error:
                 raise ImproperlyConfigured(f"setting include names the module {module!r}: {error}") from error
+
+    def finalize(self) -> None:
+        """Import what the settings name, then tell `on_after_configure` and `on_after_finalize`, once."""
+        if self._finalized:
+            return
+        self._finalized = True
+        signals.import_modules.send(self)
+        self.import_includes()
+        self.on_after_configure.send(self)
+        self.on_after_finalize.send(self)
+
+    # -- schedules ---------------------------------------------------------------------------------------------------
+
+    def add_periodic_task(
+        self,
+        schedule: Any,
+        sig: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Declare a schedule: seconds, a `timedelta` or `crontab(…)`, and a signature, a task or a task's name.
+
+        It is sent by the operator: `longshore manifests` writes the CronSchedule. Returns the schedule's name.
+        """
+        entry = entry_of(sig, args, kwargs or {}, options)
+        found = periodic_task(name or default_name(entry), {**entry, "schedule": schedule})
+        if found.name in self._periodic:
+            raise ImproperlyConfigured(f"two schedules are named {found.name!r}: give one a name=")
+        self._periodic[found.name] = found
+        return found.name
+
+    def periodic_tasks(self) -> list[PeriodicTask]:
+        """Return the schedules of `add_periodic_task` and of the setting `beat_schedule`."""
+        declared = {name: periodic_task(name, entry) for name, entry in self.conf.beat_schedule.items()}
+        if twice := sorted(declared.keys() & self._periodic.keys()):
+            raise ImproperlyConfigured(f"schedule {twice[0]!r} is in beat_schedule and added with add_periodic_task")
+        return [*declared.values(), *self._periodic.values()]
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -193,10 +236,10 @@ class Longshore:
     def publish(self, batch: Sequence[Outgoing]) -> None:
         """Send messages, with the signals before and after; each may change the headers."""
         for outgoing in batch if signals.before_task_publish.receivers else ():
-            signals.before_task_publish.send(outgoing.message.headers.get("task"), **_published(outgoing))
+            signals.before_task_publish.send(outgoing.message.headers.get("task"), **published(outgoing))
         self.broker.send(batch, deadline=self.conf.task_publish_timeout)
         for outgoing in batch if signals.after_task_publish.receivers else ():
-            signals.after_task_publish.send(outgoing.message.headers.get("task"), **_published(outgoing))
+            signals.after_task_publish.send(outgoing.message.headers.get("task"), **published(outgoing))
 
     def queue_for(self, name: str) -> str:
         """Return the queue of a task: its own, then `task_routes` (exact name, then patterns), then the default."""
@@ -247,20 +290,6 @@ def _eager_result(app: Longshore, task_id: str, execution: Execution) -> AsyncRe
         raise execution.error
     meta = ResultMeta(task_id=task_id, status=status, result=outcome.value if isinstance(outcome, Succeeded) else None)
     return EagerResult(meta, app=app, error=execution.error)
-
-
-def _published(outgoing: Outgoing) -> dict[str, Any]:
-    """What the signals of publishing tell, as Celery's do."""
-    message = outgoing.message
-    return {
-        "body": load_body(message),
-        "exchange": "",
-        "routing_key": outgoing.queue,
-        "headers": message.headers,
-        "properties": message.properties,
-        "declare": [],
-        "retry_policy": None,
-    }
 
 
 def _is_setting(name: str, value: Any, prefix: str) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from longshore.brokers.port import Outgoing
 from longshore.core.protocol import build_message
 from longshore.exceptions import ImproperlyConfigured
+from longshore.message import load_body
 from longshore.task import current_request, due_time
 
 if TYPE_CHECKING:
@@ -106,6 +107,20 @@ class Publishing:
         if priority is not None and not 0 <= priority <= HIGHEST_PRIORITY:
             raise ImproperlyConfigured(f"priority {priority} is not within 0 (lowest) to {HIGHEST_PRIORITY} (highest)")
         return priority
+
+
+def published(outgoing: Outgoing) -> dict[str, Any]:
+    """What the signals of publishing tell, as Celery's do."""
+    message = outgoing.message
+    return {
+        "body": load_body(message),
+        "exchange": "",
+        "routing_key": outgoing.queue,
+        "headers": message.headers,
+        "properties": message.properties,
+        "declare": [],
+        "retry_policy": None,
+    }
 
 
 def utc_now() -> datetime:

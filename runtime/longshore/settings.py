@@ -96,7 +96,12 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "result_expires": (86_400.0, _optional(_seconds), "How long results are kept, in seconds"),
     "task_publish_timeout": (5.0, _seconds, "Deadline of a send, in seconds"),
     "worker_concurrency": (None, _optional(_count), "Processes of a worker; default: the CPUs of its cgroup"),
-    "timezone": ("UTC", _text, "Accepted for Celery's sake; a CronSchedule has its own timeZone"),
+    "beat_schedule": (
+        {},
+        _mapping,
+        "Schedules by name: {task, schedule, args, kwargs, options}; see `longshore manifests`",
+    ),
+    "timezone": ("UTC", _text, "Time zone of the schedules that `longshore manifests` writes"),
     "enable_utc": (True, _boolean, "Accepted for Celery's sake; times on the wire are always UTC"),
     "broker_connection_retry_on_startup": (True, _boolean, "Accepted for Celery's sake; a worker always tries again"),
     "worker_prefetch_multiplier": (1, int, "Accepted for Celery's sake; read-ahead follows the tasks' durations"),
@@ -104,7 +109,6 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
 """name → (default, parser, meaning)."""
 
 _NOT_HERE = {
-    "beat_schedule": "declare a CronSchedule resource instead",
     "task_time_limit": "time limits are not there yet",
     "task_soft_time_limit": "time limits are not there yet",
     "task_annotations": "set the options at the task",

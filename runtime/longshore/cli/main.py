@@ -17,6 +17,7 @@ _COMMANDS = {
     "call": "longshore.cli.call:call",
     "queue": "longshore.cli.queue:queue",
     "dead": "longshore.cli.dead:dead",
+    "manifests": "longshore.cli.manifests:manifests",
 }
 
 

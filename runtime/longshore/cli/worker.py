@@ -89,8 +89,7 @@ def worker(
     configure_logging(log_level, json_lines=None if log_format == "auto" else log_format == "json")
     loaded = load_app(app)
     _override(loaded, broker, result_backend)
-    signals.import_modules.send(loaded)
-    loaded.import_includes()
+    loaded.finalize()
     let_app_configure_logging()
     options = WorkerOptions(
         queues=check_queues(tuple(queues.split(",")) if queues else (loaded.conf.task_default_queue,)),
