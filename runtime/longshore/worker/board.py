@@ -9,14 +9,48 @@ from __future__ import annotations
 import mmap
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+_HEAD_BYTES = 64  # for all: whether task events are wanted, the logical clock
+_CLOCK = struct.Struct("<Q")
+_CLOCK_AT = 8
 _NUMBERS = struct.Struct("<QQQdB")  # processed, failed, held, started_at (monotonic; 0 = idle), ready
 _ID_BYTES = 256
-_SLOT_BYTES = 512
+_SLOT_BYTES = 4096
 _LENGTH = struct.Struct("<H")
 _UNKNOWN_AT = 320
 _UNKNOWN = struct.Struct("<d160p")  # when a task was parked last, and its name
+_ABOUT_AT = 512
+_ABOUT_BYTES = _SLOT_BYTES - _ABOUT_AT - _LENGTH.size
+_SPARE_SLOTS = 256
+"""How many slots a worker may grow by; memory that nobody writes costs nothing."""
+_SEPARATOR = "\0"
+
+
+class About(NamedTuple):
+    """What a run says of itself, for whoever looks at a worker."""
+
+    name: str
+    queue: str
+    priority: int | None
+    redelivered: bool
+    acknowledged: bool
+    args: str
+    kwargs: str
+
+    @classmethod
+    def read(cls, text: str) -> About:
+        """Read what `about` wrote; a text that was cut has less."""
+        name, queue, priority, flags, args, kwargs = (text.split(_SEPARATOR) + [""] * 6)[:6]
+        number = int(priority) if priority.isdecimal() else None
+        return cls(name, queue, number, "r" in flags, "a" in flags, args, kwargs)
+
+
+def about(name: str, queue: str, headers: Mapping[str, Any], priority: object, flags: str) -> str:
+    """Return what a run says of itself, quickly. `flags`: r redelivered, a acknowledged."""
+    return f"{name}\0{queue}\0{priority}\0{flags}\0{headers.get('argsrepr')}\0{headers.get('kwargsrepr')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +67,8 @@ class Slot:
     """The task that was parked last because this app has none of that name."""
     unknown_at: float = 0.0
     """When that was (monotonic)."""
+    about: About | None = None
+    """Of the task that runs."""
 
     @property
     def busy(self) -> bool:
@@ -41,33 +77,94 @@ class Slot:
 
 
 class Board:
-    """`slots` rows of shared memory, inherited by fork."""
+    """Rows of shared memory, inherited by fork: `slots` are or were in use, `capacity` are."""
 
     def __init__(self, slots: int) -> None:
-        self._memory = mmap.mmap(-1, slots * _SLOT_BYTES)
+        self._memory = mmap.mmap(-1, _HEAD_BYTES + (slots + _SPARE_SLOTS) * _SLOT_BYTES)
+        self._most = slots + _SPARE_SLOTS
+        self._unused: list[int] = []
         self.slots = slots
+
+    @property
+    def capacity(self) -> int:
+        """How many tasks run at a time."""
+        return self.slots - len(self._unused)
+
+    def add(self) -> int | None:
+        """Take a row into use; `None` when there is no more."""
+        if self._unused:
+            return self._unused.pop()
+        if self.slots == self._most:
+            return None
+        self.slots += 1
+        return self.slots - 1
+
+    def retire(self, index: int) -> None:
+        """Take a row out of use; its totals stay, and count on when it is used again."""
+        self.clear_run(index)
+        self._unused.append(index)
+
+    # -- for all -----------------------------------------------------------------------------------------------------
+
+    @property
+    def events_wanted(self) -> bool:
+        """Whether the processes publish task events."""
+        return bool(self._memory[0])
+
+    @events_wanted.setter
+    def events_wanted(self, wanted: bool) -> None:
+        self._memory[0] = wanted
+
+    def tick(self, seen: int = 0) -> int:
+        """Move the worker's logical clock past what was seen elsewhere, and return it.
+
+        No lock: two processes that tick at the same moment may get the same number, which orders them as unordered.
+        """
+        clock = max(_CLOCK.unpack_from(self._memory, _CLOCK_AT)[0], seen) + 1
+        _CLOCK.pack_into(self._memory, _CLOCK_AT, clock & 0x7FFFFFFFFFFFFFFF)
+        return int(clock)
+
+    # -- rows --------------------------------------------------------------------------------------------------------
 
     def read(self, index: int) -> Slot:
         """Return what child `index` last wrote."""
-        base = index * _SLOT_BYTES
+        base = _base(index)
         processed, failed, held, started_at, ready = _NUMBERS.unpack_from(self._memory, base)
         (length,) = _LENGTH.unpack_from(self._memory, base + _NUMBERS.size)
         start = base + _NUMBERS.size + _LENGTH.size
         task_id = self._memory[start : start + min(length, _ID_BYTES)].decode("utf-8", "replace") if length else None
         unknown_at, unknown = _UNKNOWN.unpack_from(self._memory, base + _UNKNOWN_AT)
         return Slot(
-            processed, failed, held, started_at, bool(ready), task_id, unknown.decode("utf-8", "replace"), unknown_at
+            processed,
+            failed,
+            held,
+            started_at,
+            bool(ready),
+            task_id,
+            unknown.decode("utf-8", "replace"),
+            unknown_at,
+            self._about(base) if task_id else None,
         )
+
+    def _about(self, base: int) -> About | None:
+        (length,) = _LENGTH.unpack_from(self._memory, base + _ABOUT_AT)
+        start = base + _ABOUT_AT + _LENGTH.size
+        text = self._memory[start : start + min(length, _ABOUT_BYTES)].decode("utf-8", "replace")
+        return About.read(text) if text else None
 
     def clear_run(self, index: int) -> None:
         """Mark a slot idle and not ready, once its child is dead; its totals stay."""
         slot = self.read(index)
-        _NUMBERS.pack_into(self._memory, index * _SLOT_BYTES, slot.processed, slot.failed, 0, 0.0, 0)
-        _LENGTH.pack_into(self._memory, index * _SLOT_BYTES + _NUMBERS.size, 0)
+        _NUMBERS.pack_into(self._memory, _base(index), slot.processed, slot.failed, 0, 0.0, 0)
+        _LENGTH.pack_into(self._memory, _base(index) + _NUMBERS.size, 0)
 
     def pen(self, index: int) -> Pen:
         """Return the writer of a slot, for its child alone."""
         return Pen(self._memory, index, self.read(index))
+
+
+def _base(index: int) -> int:
+    return _HEAD_BYTES + index * _SLOT_BYTES
 
 
 class Pen:
@@ -77,7 +174,7 @@ class Pen:
 
     def __init__(self, memory: mmap.mmap, index: int, before: Slot) -> None:
         self._memory = memory
-        self._base = index * _SLOT_BYTES
+        self._base = _base(index)
         self._processed, self._failed = before.processed, before.failed
         self._held = 0
         self._ready = 0
@@ -93,8 +190,12 @@ class Pen:
         if not count:  # nothing starts soon that would write it: an idle worker must not look busy
             self._write(0.0)
 
-    def start(self, task_id: str) -> None:
+    def start(self, task_id: str, about: str = "") -> None:
         """Say which task starts now: the id first, so that a death right after never blames the previous task."""
+        raw = about.encode(errors="replace")[:_ABOUT_BYTES]
+        at = self._base + _ABOUT_AT
+        _LENGTH.pack_into(self._memory, at, len(raw))
+        self._memory[at + _LENGTH.size : at + _LENGTH.size + len(raw)] = raw
         raw = task_id.encode()[:_ID_BYTES]
         at = self._base + _NUMBERS.size
         self._memory[at + _LENGTH.size : at + _LENGTH.size + len(raw)] = raw

@@ -25,7 +25,7 @@ from longshore.exceptions import BackendError, LongshoreError, MessageError
 from longshore.execution import Execution, Run, execute, execute_async
 from longshore.stores import open_store
 from longshore.stores.port import Store
-from longshore.worker.board import Pen
+from longshore.worker.board import Pen, about
 from longshore.worker.endings import Ending, Endings, meta_of
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans, TaskPlan
@@ -147,7 +147,7 @@ class Runs:
     @staticmethod
     def perform(prepared: Prepared, pen: Pen) -> None:
         """Run it in this thread, and note how that ended."""
-        pen.start(prepared.run.call.id)
+        pen.start(prepared.run.call.id, _about(prepared))
         began = time.perf_counter()
         prepared.execution = execute(prepared.plan.task, prepared.run)
         prepared.seconds = time.perf_counter() - began
@@ -156,7 +156,7 @@ class Runs:
     @staticmethod
     async def perform_async(prepared: Prepared, pen: Pen) -> None:
         """Run it on the running event loop, and note how that ended."""
-        pen.start(prepared.run.call.id)
+        pen.start(prepared.run.call.id, _about(prepared))
         began = time.perf_counter()
         prepared.execution = await execute_async(prepared.plan.task, prepared.run)
         prepared.seconds = time.perf_counter() - began
@@ -185,6 +185,12 @@ class Runs:
             deliveries=claim.deliveries,
             now=datetime.now(UTC),
         )
+
+
+def _about(prepared: Prepared) -> str:
+    run = prepared.run
+    flags = ("r" if run.redelivered else "") + ("" if prepared.plan.ack.late else "a")
+    return about(run.call.name, run.queue, run.call.headers, run.call.properties.get("priority"), flags)
 
 
 def _is_told(outcome: Outcome) -> bool:
