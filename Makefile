@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test unit check format docs clean
+.PHONY: help install dev demo test unit conformance check format docs clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test: $(VENV)/.dev ## Run every check and every test; what cannot run here is sk
 
 unit: $(VENV)/.dev ## Run the tests that need no server and no cluster
 	$(BIN)/python -m pytest -m 'not lab and not integration'
+
+conformance: $(VENV)/.dev ## Real Celery beside Longshore, 10,000 messages a broker (the tests run 1,000)
+	LONGSHORE_CONFORMANCE_MESSAGES=10000 $(BIN)/python -m pytest tests/conformance
 
 check: $(VENV)/.dev ## Lint, types, layers
 	$(BIN)/ruff check .
