@@ -21,7 +21,7 @@ from longshore.core.settle import FAILURE, SUCCESS, Ignored, Retried, Succeeded
 from longshore.exceptions import ImproperlyConfigured, NoResultBackend
 from longshore.execution import Execution, Run, execute
 from longshore.manifests import PeriodicTask, default_name, entry_of, periodic_task
-from longshore.publishing import Publishing, call_options, published, utc_now
+from longshore.publishing import ALL, Publishing, call_options, published, utc_now
 from longshore.registry import TaskRegistry, apps, make_task
 from longshore.result import AsyncResult, EagerResult
 from longshore.results import open_results
@@ -252,7 +252,11 @@ class Longshore:
         message = self.outgoing(task.name, args, kwargs, task_id=task_id).message
         while True:
             run = Run(
-                parse_call(message), message, queue=self.queue_for(task.name), is_eager=True, request_type=task.Request
+                parse_call(message, ALL),
+                message,
+                queue=self.queue_for(task.name),
+                is_eager=True,
+                request_type=task.Request,
             )
             execution = execute(task, run)
             if not isinstance(execution.outcome, Retried):

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from longshore.brokers.port import Outgoing
 from longshore.core.protocol import build_message
+from longshore.encoding import CONTENT_TYPES, decoded
 from longshore.exceptions import ImproperlyConfigured
-from longshore.message import load_body
 from longshore.task import current_request, due_time
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from longshore.settings import Settings
 
 HIGHEST_PRIORITY = 9
+ALL = frozenset(CONTENT_TYPES.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,10 @@ class CallOptions:
     shadow: str | None = None
     argsrepr: str | None = None
     kwargsrepr: str | None = None
+    serializer: str | None = None
+    """json, yaml or msgpack."""
+    compression: str | None = None
+    """gzip, bzip2 or lzma."""
 
 
 OPTION_NAMES = tuple(field.name for field in fields(CallOptions))
@@ -88,6 +93,8 @@ class Publishing:
             origin=_origin(),
             argsrepr=options.argsrepr,
             kwargsrepr=options.kwargsrepr,
+            serializer=options.serializer or self._conf.task_serializer,
+            compression=options.compression or self._conf.task_compression,
         )
         return Outgoing(options.queue or self.queue_for(name), message, due.timestamp() if due and due > now else None)
 
@@ -113,7 +120,7 @@ def published(outgoing: Outgoing) -> dict[str, Any]:
     """What the signals of publishing tell, as Celery's do."""
     message = outgoing.message
     return {
-        "body": load_body(message),
+        "body": decoded(message, ALL),
         "exchange": "",
         "routing_key": outgoing.queue,
         "headers": message.headers,

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from longshore.encoding import CONTENT_TYPES
 from longshore.exceptions import DuplicateTask, ImproperlyConfigured, NotRegistered
 from longshore.task import Task, function_origin
 
@@ -86,8 +87,10 @@ def make_task(
         raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: unknown option {', '.join(sorted(unknown))}")
     if options.get("reject_on_worker_lost") is False:
         raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: a task whose process died always runs again")
-    if options.get("serializer", "json") != "json":
-        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: the serializer can only be 'json'")
+    if options.get("serializer") not in {None, *CONTENT_TYPES}:
+        raise ImproperlyConfigured(
+            f"task {function.__qualname__}: the serializer is one of {', '.join(CONTENT_TYPES)}; pickle is refused"
+        )
     fields: dict[str, Any] = {
         **options,
         "app": app,

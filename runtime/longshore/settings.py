@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
+from longshore.encoding import CONTENT_TYPES, compression_type
 from longshore.exceptions import ImproperlyConfigured
 
 _UNSET = object()
@@ -61,11 +62,22 @@ def _only_json(value: Any) -> str:
     return "json"
 
 
-def _only_json_list(value: Any) -> tuple[str, ...]:
-    names = _names(value)
-    if set(names) - {"json", "application/json"}:
-        raise ValueError("can only hold 'json': pickle and others are refused")
-    return names
+def _serializer(value: Any) -> str:
+    """Accept a name or its content type."""
+    by_type = {content_type: name for name, content_type in CONTENT_TYPES.items()}
+    name = by_type.get(value, value)
+    if name not in CONTENT_TYPES:
+        raise ValueError(f"is none of {', '.join(CONTENT_TYPES)}: pickle and others are refused")
+    return str(name)
+
+
+def _serializers(value: Any) -> tuple[str, ...]:
+    return tuple(_serializer(name) for name in _names(value))
+
+
+def _compression(value: Any) -> str:
+    compression_type(_text(value))
+    return str(value)
 
 
 def _only_true(value: Any) -> bool:
@@ -90,9 +102,10 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "task_ignore_result": (False, _boolean, "Store no results"),
     "task_always_eager": (False, _boolean, "Run tasks in the caller at once; for tests"),
     "task_eager_propagates": (False, _boolean, "In eager mode: raise what the task raises"),
-    "task_serializer": ("json", _only_json, "How arguments are encoded"),
+    "task_serializer": ("json", _serializer, "How arguments are encoded: json, yaml or msgpack"),
+    "task_compression": (None, _optional(_compression), "How arguments are compressed: gzip, bzip2 or lzma"),
     "result_serializer": ("json", _only_json, "How results are encoded"),
-    "accept_content": (("json",), _only_json_list, "What encodings are accepted"),
+    "accept_content": (("json",), _serializers, "What encodings a worker accepts: json, yaml, msgpack"),
     "result_expires": (86_400.0, _optional(_seconds), "How long results are kept, in seconds"),
     "task_publish_timeout": (5.0, _seconds, "Deadline of a send, in seconds"),
     "worker_concurrency": (None, _optional(_count), "Processes of a worker; default: the CPUs of its cgroup"),

@@ -152,8 +152,10 @@ class Task:
     acks_on_failure_or_timeout: bool | None = None
     reject_on_worker_lost: bool | None = None
     """Always on here; accepted for moved code, and an explicit false is refused."""
-    serializer: str = "json"
-    """Always JSON here; accepted for moved code."""
+    serializer: str | None = None
+    """json, yaml or msgpack; the app's `task_serializer` where it is not said."""
+    compression: str | None = None
+    """gzip, bzip2 or lzma; the app's `task_compression` where it is not said."""
     track_started: bool | None = None
     ignore_result: bool | None = None
     throws: tuple[type[BaseException], ...] = ()
@@ -198,7 +200,7 @@ class Task:
         return self.app.send_task(self.name, args, kwargs, **{**self._defaults(), **options})
 
     def _defaults(self) -> dict[str, Any]:
-        named = ("queue", "priority", "expires")
+        named = ("queue", "priority", "expires", "serializer", "compression")
         return {name: value for name in named if (value := getattr(self, name)) is not None}
 
     def apply(

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from longshore.encoding import JSON_ONLY, decoded, encoded
 from longshore.exceptions import MessageError
-from longshore.message import Message, dump_body, load_body
+from longshore.message import Message, dump_body
 
 REPR_LIMIT = 1024
 BODY_PARTS = 3  # args, kwargs, embed
@@ -67,11 +68,13 @@ def build_message(
     reply_to: str = "",
     argsrepr: str | None = None,
     kwargsrepr: str | None = None,
+    serializer: str = "json",
+    compression: str | None = None,
 ) -> Message:
     """Return the message that asks for one run of task `name`.
 
-    `headers` are the caller's own; they never replace a protocol header. Raises `TypeError` when an argument is not
-    JSON-able: bad arguments fail at the call, not in a worker.
+    `headers` are the caller's own; they never replace a protocol header. Raises `TypeError` when the serializer cannot
+    hold an argument: bad arguments fail at the call, not in a worker.
     """
     kwargs = kwargs or {}
     all_headers: dict[str, Any] = {
@@ -100,8 +103,10 @@ def build_message(
     properties: dict[str, Any] = {"correlation_id": task_id, "reply_to": reply_to, "delivery_mode": 2}
     if priority is not None:
         properties["priority"] = priority
-    body = dump_body([list(args), dict(kwargs), dict(embed or _NO_EMBED)])
-    return Message(body=body, headers=all_headers, properties=properties)
+    body = [list(args), dict(kwargs), dict(embed or _NO_EMBED)]
+    if serializer == "json" and compression is None:
+        return Message(body=dump_body(body), headers=all_headers, properties=properties)
+    return encoded(Message(body=b"", headers=all_headers, properties=properties), body, serializer, compression)
 
 
 def shortened(text: str, limit: int = REPR_LIMIT) -> str:
@@ -109,8 +114,11 @@ def shortened(text: str, limit: int = REPR_LIMIT) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def parse_call(message: Message) -> TaskCall:
-    """Read a message as a task's call; raise `MessageError` with a reason for a person where it is none."""
+def parse_call(message: Message, accept: frozenset[str] = JSON_ONLY) -> TaskCall:
+    """Read a message of an accepted content type as a task's call.
+
+    Raises `MessageError`, with a reason for a person, where it is none.
+    """
     headers = message.headers
     name = headers.get("task")
     if not isinstance(name, str) or not name:
@@ -118,7 +126,7 @@ def parse_call(message: Message) -> TaskCall:
     task_id = message.id
     if not task_id:
         raise MessageError(f"task {name!r} has no id")
-    args, kwargs, embed = _parts(load_body(message))
+    args, kwargs, embed = _parts(decoded(message, accept))
     retries, eta, expires = headers.get("retries"), headers.get("eta"), headers.get("expires")
     return TaskCall(
         id=task_id,

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from longshore.core.protocol import TaskCall
+from longshore.encoding import COMPRESSION_HEADER
 from longshore.message import DEAD_HEADER, OUR_HEADERS, Message
 from longshore.policy import AckPolicy, DeadLetterPolicy
 
@@ -179,19 +180,19 @@ def exhume(message: Message) -> Message:
 
 
 def next_try(message: Message, call: TaskCall, due: datetime | None, *, body: bytes | None = None) -> Message:
-    """Return the message of the next try of a task: same id and headers, one retry more, the new ETA."""
+    """Return the message of the next try of a task: same id and headers, one retry more, the new ETA.
+
+    `body` is JSON, where the retry changes the arguments; otherwise the body stays as it was sent.
+    """
     headers = {key: value for key, value in message.headers.items() if not _of_the_broker(key)}
     headers["retries"] = call.retries + 1
     headers["eta"] = due and due.isoformat()
     for ours in OUR_HEADERS:
         headers.pop(ours, None)
-    return Message(
-        body=message.body if body is None else body,
-        headers=headers,
-        properties=message.properties,
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-    )
+    if body is None:
+        return msgspec.structs.replace(message, headers=headers)
+    headers.pop(COMPRESSION_HEADER, None)
+    return Message(body=body, headers=headers, properties=message.properties)
 
 
 def _of_the_broker(header: str) -> bool:

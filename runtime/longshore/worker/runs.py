@@ -19,8 +19,10 @@ from longshore.brokers.port import Claim, Consumer
 from longshore.core.admission import Bury, Expired, Park, admit
 from longshore.core.admission import Run as RunNow
 from longshore.core.protocol import TaskCall, parse_call
+from longshore.core.protocol1 import upgraded
 from longshore.core.refusal import refuse
 from longshore.core.settle import STARTED, Failed, Outcome, State, Succeeded, Verdict, settle, succeeded
+from longshore.encoding import CONTENT_TYPES
 from longshore.exceptions import BackendError, LongshoreError, MessageError
 from longshore.execution import Execution, Run, execute, execute_async
 from longshore.stores import open_store
@@ -54,6 +56,7 @@ class Runs:
         self._options = options
         self._plans = plans
         self._endings = endings
+        self._accept = frozenset(CONTENT_TYPES[name] for name in app.conf.accept_content)
 
     # -- before ------------------------------------------------------------------------------------------------------
 
@@ -66,7 +69,9 @@ class Runs:
         dead = self._options.dead_letter(claim.queue)
         call = None
         try:
-            call = parse_call(claim.message)
+            if "task" not in claim.message.headers:
+                claim.message = upgraded(claim.message, self._accept)
+            call = parse_call(claim.message, self._accept)
             admission = admit(call, claim.deliveries, self._app.tasks, dead, now)
         except MessageError as error:
             admission = Bury("Undecodable", str(error))
