@@ -90,6 +90,18 @@ def load_body(message: Message) -> Any:
         raise MessageError(f"body is not readable: {error}") from error
 
 
+def load_text(text: bytes) -> Any:
+    """Decode JSON that carries no content type, as stored results are; raises `ValueError` for what is none."""
+    if b'"__type__"' in text:
+        from kombu.utils.json import loads
+
+        return loads(text.decode())
+    try:
+        return _decode(text)
+    except msgspec.DecodeError:
+        return json.loads(text)  # NaN and Infinity
+
+
 def _load_lenient(body: bytes) -> Any:
     """The standard library's parser takes NaN and Infinity, which Celery clients do send."""
     try:

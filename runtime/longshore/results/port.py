@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
+
+from longshore.core.chord import Counted, Part
 
 DEFAULT_EXPIRES_SECONDS = 86_400.0
 
@@ -46,3 +48,37 @@ class ResultBackend(Protocol):
 
     def close(self) -> None:
         """Close the connections of this process."""
+
+
+@runtime_checkable
+class ChordBackend(ResultBackend, Protocol):
+    """A result backend that joins chords itself; with others, a task asks again and again (`celery.chord_unlock`)."""
+
+    def start_chords(self, chords: Mapping[str, int], *, anew: bool, expires: float | None) -> None:
+        """Note the sizes of chords by group id, before their parts are sent.
+
+        `anew` forgets what is there of an earlier run with the same id; without it, a chord that is over stays over.
+        """
+
+    def grow_chord(self, group_id: str, by: int, *, expires: float | None) -> None:
+        """Await more parts in a chord."""
+
+    def count_parts(self, parts: Sequence[Part], *, expires: float | None) -> list[Counted]:
+        """Take in parts that have ended; each answer says what is to be done about its chord's body."""
+
+    def finish_chord(self, group_id: str, claimant: str, *, expires: float | None) -> None:
+        """Mark a chord as over, if `claimant` still holds its dispatch."""
+
+
+@runtime_checkable
+class GroupBackend(ResultBackend, Protocol):
+    """A result backend that keeps the ids of groups."""
+
+    def save_group(self, group_id: str, result: Any, *, expires: float | None) -> None:
+        """Keep a group's result tuple."""
+
+    def restore_group(self, group_id: str) -> Any:
+        """Return a kept result tuple, or `None`."""
+
+    def delete_group(self, group_id: str) -> None:
+        """Forget a kept group."""

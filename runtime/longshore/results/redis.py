@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any
-
-import msgspec
 
 from longshore.brokers.redis.connection import ConnectFailed, Connection, ConnectionBroken, pack
 from longshore.brokers.redis.errors import backend_error
 from longshore.brokers.redis.server import DEADLINE, Server
 from longshore.exceptions import BackendError
-from longshore.message import dump_body
+from longshore.message import dump_body, load_text
 from longshore.results.port import DEFAULT_EXPIRES_SECONDS, ResultMeta
+from longshore.results.redis_chords import RedisChords
 
 _READY = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 _LOOK_SECONDS = 5.0
@@ -26,15 +24,13 @@ _LOOK_SECONDS = 5.0
 _ALWAYS = ("status", "result", "traceback", "children", "date_done", "task_id")
 _IF_KNOWN = ("group_id", "parent_id", "name", "worker", "retries", "queue")
 
-_decode = msgspec.json.Decoder().decode
-
 
 def open(url: str) -> RedisResults:  # noqa: A001 - the name that the registry asks every backend for
     """Return the backend for a ``redis://`` or ``rediss://`` address, not yet connected."""
     return RedisResults(url)
 
 
-class RedisResults:
+class RedisResults(RedisChords):
     """The port's `ResultBackend`."""
 
     def __init__(self, url: str) -> None:
@@ -122,20 +118,9 @@ def dump(meta: ResultMeta) -> str:
 def load(text: bytes, task_id: str) -> ResultMeta:
     """Return the state in a body; raises `BackendError` for what is none."""
     try:
-        fields = _parse(text)
+        fields = dict(load_text(text))
         known = {name: fields[name] for name in (*_ALWAYS, *_IF_KNOWN) if name in fields}
         known["children"] = known.get("children") or []
         return ResultMeta(**{**known, "task_id": task_id, "status": fields["status"]})
     except (ValueError, TypeError, KeyError) as error:
         raise BackendError(f"the stored result of task {task_id} cannot be read: {error}") from error
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    if b'"__type__"' in text:
-        from kombu.utils.json import loads
-
-        return dict(loads(text.decode()))
-    try:
-        return dict(_decode(text))
-    except msgspec.DecodeError:
-        return dict(json.loads(text))  # NaN and Infinity

@@ -21,6 +21,7 @@ from longshore.brokers.sqlite.bells import Bell
 from longshore.brokers.sqlite.database import Database
 from longshore.exceptions import BackendError, BrokerError
 from longshore.results.port import DEFAULT_EXPIRES_SECONDS, ResultBackend, ResultMeta
+from longshore.results.sqlite_chords import SQLiteChords
 
 ENDED = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 
@@ -50,7 +51,7 @@ def open(url: str) -> ResultBackend:  # noqa: A001 - the name that the registry 
     return SQLiteResults(url)
 
 
-class SQLiteResults:
+class SQLiteResults(SQLiteChords):
     """States by task id."""
 
     def __init__(self, url: str) -> None:
