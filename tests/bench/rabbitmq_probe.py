@@ -55,7 +55,7 @@ def drain(url: str, slot: int, batch: int, early: bool, share: int) -> tuple[int
         first = first or time.perf_counter()
         for claim in claims:
             if early:
-                consumer.acknowledge_now(claim)
+                consumer.acknowledge_now([claim])
             else:
                 consumer.settle(Settlement(claim))
         count += len(claims)

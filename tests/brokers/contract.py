@@ -319,10 +319,51 @@ class BrokerContract:
     ) -> None:
         send(broker, queue, "a", "b")
         claims = claim_all(consumer, 2)
-        consumer.acknowledge_now(claims[0])
+        consumer.acknowledge_now(claims[:1])
         consumer.close()
         assert ids([claim_one(rival)]) == ["b"]
         assert nothing_comes(rival)
+
+    def test_several_are_acknowledged_before_their_start_in_one_call(
+        self, broker: Broker, consumer: Consumer, rival: Consumer, queue: str
+    ) -> None:
+        send(broker, queue, *"abcde")
+        claims = claim_all(consumer, 4)
+        consumer.acknowledge_now(claims[:3])
+        consumer.close()
+        assert ids(claim_all(rival, 2)) == ["d", "e"]
+        assert nothing_comes(rival)
+
+    def test_what_is_fetched_ahead_goes_back_with_a_flush(
+        self, broker: Broker, consumer: Consumer, rival: Consumer, queue: str
+    ) -> None:
+        """Before a task that may be long nothing waits behind it, neither in hand nor on its way."""
+        send(broker, queue, *(str(n) for n in range(30)))
+        claims = consumer.claim(20, 5.0, ahead=True)
+        while len(claims) < 20 and (more := consumer.claim(20 - len(claims), 1.0)):
+            claims += more
+        settle(consumer, *claims)
+        held = consumer.claim(8, 5.0, ahead=True)
+        consumer.flush()
+        assert sorted(ids([*held, *claim_all(rival, 10 - len(held))]), key=lambda name: int(str(name))) == [
+            str(n) for n in range(20, 30)
+        ]
+
+    def test_claimed_ahead_everything_comes_once_and_in_order(
+        self, broker: Broker, consumer: Consumer, queue: str
+    ) -> None:
+        send(broker, queue, *(str(n) for n in range(200)))
+        seen: list[str | None] = []
+        while len(seen) < 200:
+            claims = consumer.claim(20, 1.0, ahead=True)
+            assert len(claims) <= 20
+            seen += ids(claims)
+            for claim in claims:
+                assert not claim.redelivered
+                consumer.settle(Settlement(claim))
+        assert seen == [str(n) for n in range(200)]
+        assert consumer.flush() == 0
+        assert nothing_comes(consumer)
 
     # -- giving back -------------------------------------------------------------------------------------------------
 

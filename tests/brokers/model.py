@@ -52,6 +52,8 @@ class BrokerModel(RuleBasedStateMachine):
     """Rules are what clients, workers and supervisors do."""
 
     broker: Broker
+    ahead = False
+    """Whether claims fetch a part of their limit ahead."""
 
     def connect(self) -> Broker:
         """Return a broker on an empty server."""
@@ -99,7 +101,7 @@ class BrokerModel(RuleBasedStateMachine):
     @rule(slot=st.sampled_from(SLOTS), limit=st.integers(1, 4))
     def claim(self, slot: int, limit: int) -> None:
         held, holder = self.all_held(), self.holders[slot]
-        claims = holder.consumer.claim(limit, 0.0)
+        claims = holder.consumer.claim(limit, 0.0, ahead=self.ahead)
         assert len(claims) <= limit
         for claim in claims:
             key = self.check(claim)
@@ -115,7 +117,7 @@ class BrokerModel(RuleBasedStateMachine):
             return
         key, claim = holder.held.popitem()
         if how == "early":
-            holder.consumer.acknowledge_now(claim)
+            holder.consumer.acknowledge_now([claim])
         else:
             holder.consumer.settle(Settlement(claim, sends=self.sends_of(how, claim)))
         self.forget(key)

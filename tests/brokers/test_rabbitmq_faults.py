@@ -149,7 +149,7 @@ def test_acknowledged_early_and_killed_it_never_comes_again(rabbitmq_url: str, b
     def work(tell: Callable[[], None]) -> None:
         consumer = open_broker(rabbitmq_url).consumer(Owner(worker_name(), 0), [queue])
         for claim in claim_all(consumer, 40, 20)[:17]:
-            consumer.acknowledge_now(claim)
+            consumer.acknowledge_now([claim])
             tell()
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -314,7 +314,7 @@ def test_an_early_acknowledgement_over_a_cut_connection_does_not_let_the_task_st
         claim = claim_one(consumer)
         proxy.cut()
         with pytest.raises(BrokerUnavailable, match="the claim was lost"):
-            consumer.acknowledge_now(claim)
+            consumer.acknowledge_now([claim])
         assert settle(consumer, claim_one(consumer)) == 0
         broker.close()
 

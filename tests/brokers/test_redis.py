@@ -8,6 +8,7 @@ import pytest
 
 from longshore.brokers import open_broker
 from longshore.brokers.port import Claim, Outgoing, Owner, QueueSpec, Settlement, Started
+from longshore.exceptions import BrokerError
 from longshore.message import Message
 
 pytestmark = pytest.mark.integration
@@ -178,3 +179,16 @@ def test_what_is_abandoned_goes_back_and_what_was_noted_is_carried_out(broker, c
     assert consumer.flush() == 0
     assert [(claim.message.id, claim.deliveries) for claim in other.claim(10, 0)] == [("c", 0)]
     assert broker.depths(["next"])["next"].ready == 1
+
+
+def test_of_claims_acknowledged_before_their_start_one_that_is_lost_keeps_all(broker, consume):
+    """All or none: what would be acknowledged and not started would be lost."""
+    broker.send([outgoing("a"), outgoing("b", "r")])
+    consumer = consume(0, ("q", "r"))
+    claims = consumer.claim(2, 0)
+    assert len(claims) == 2
+    broker.release_owner(Owner("w", 0), ["r"], [])
+    with pytest.raises(BrokerError, match="lost before it was acknowledged"):
+        consumer.acknowledge_now(claims)
+    consumer.abandon()
+    assert sorted(str(name) for name in ids(consumer.claim(2, 0))) == ["a", "b"]

@@ -11,6 +11,7 @@ import pytest
 
 from longshore.brokers import open_broker
 from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueSpec, Settlement
+from longshore.brokers.redis import calls as calls_module
 from longshore.brokers.redis import consumer as consumer_module
 from longshore.brokers.redis import server as server_module
 from longshore.exceptions import (
@@ -47,6 +48,7 @@ def connect():
 @pytest.fixture
 def short_deadlines(monkeypatch):
     monkeypatch.setattr(consumer_module, "DEADLINE", 0.5)
+    monkeypatch.setattr(calls_module, "DEADLINE", 0.5)
     monkeypatch.setattr(server_module, "DEADLINE", 0.5)
 
 
@@ -328,11 +330,12 @@ def test_a_settlement_whose_answer_was_lost_happens_once(proxy, redis_url, conne
 def test_an_early_acknowledgement_whose_answer_was_lost_does_not_start_the_task(proxy, redis_url, connect):
     direct, broker = connect(redis_url), connect(url_of(proxy))
     consumer = consume(broker)
-    send(direct, "q", "a")
+    send(direct, "q", "a", "b")
+    consumer.acknowledge_now([claim_one(consumer)])  # from now on the server knows the script
     claim = claim_one(consumer)
     proxy.lose_answers.set()
     with pytest.raises(BrokerError, match="lost before it was acknowledged"):
-        consumer.acknowledge_now(claim)
+        consumer.acknowledge_now([claim])
     consumer.close()
 
 

@@ -44,7 +44,7 @@ def test_they_are_enough_for_a_broker(url):
     claims = claim_some(consumer, 3)
     consumer.settle(Settlement(claims[0], sends=(Outgoing("orders", message("retry"), time.time() + 3600),)))
     consumer.settle(Settlement(claims[1], give_back=True, counted=True))
-    consumer.acknowledge_now(claims[2])
+    consumer.acknowledge_now([claims[2]])
     assert ids(claim_some(consumer, 10)) == ["b"]
     broker.keep_claims("w", [0], ["orders"])
     assert broker.release_owner(Owner("w", 0), ["orders"], [Started("b")]) == 1

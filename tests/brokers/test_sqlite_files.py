@@ -260,7 +260,7 @@ def test_what_could_not_be_acknowledged_in_time_is_not_started_and_not_lost(conn
     consumer = broker.consumer(Owner(worker_name(), 0), [Q])
     claim = claim_one(consumer)
     with the_gate_held(path), pytest.raises(BrokerUnavailable):
-        consumer.acknowledge_now(claim)
+        consumer.acknowledge_now([claim])
     consumer.abandon()
     assert consumer.flush() == 0
     assert ids([claim_one(consumer)]) == ["a"]

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from longshore.message import Message
+
+if TYPE_CHECKING:
+    from longshore.results.port import ResultBackend, ResultMeta
 
 QueueType = Literal["Classic", "Quorum"]
 
@@ -93,13 +96,17 @@ class Settlement(msgspec.Struct, frozen=True):
 
     `sends` are a retry, a dead letter, callbacks: they are in their queues before the claim is gone, so that a death in
     between makes a duplicate, never a loss. With `give_back` the claim returns to the front of its queue, and
-    `counted` says whether that was a started execution.
+    `counted` says whether that was a started execution. A `result` is stored in the same transaction, unless the claim
+    is not ours any more; only a consumer that was opened with `results` takes one.
     """
 
     claim: Claim
     sends: tuple[Outgoing, ...] = ()
     give_back: bool = False
     counted: bool = False
+    result: ResultMeta | None = None
+    result_expires: float | None = None
+    """After how many seconds the result is forgotten; `None` for never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,23 +167,31 @@ class Consumer(Protocol):
     back, if the broker still can.
     """
 
-    def claim(self, limit: int, wait: float) -> list[Claim]:
+    def claim(self, limit: int, wait: float, *, ahead: bool = False) -> list[Claim]:
         """Send what is settled, then claim up to `limit` messages; wait up to `wait` seconds for the first one.
 
         Return early, perhaps with nothing, when the wake descriptor becomes readable. A message with earlier started
         executions, or given back by a dead owner, is returned alone, so that a poison message is caught alone.
+
+        With `ahead` a part of `limit` may be fetched while the caller works, for its next claim: only for tasks that
+        are known to be short. A `flush` gives back what was fetched so and not handed out.
         """
 
     def settle(self, settlement: Settlement) -> None:
         """Note a settlement; it leaves with the next `claim` or `flush`, soon."""
 
-    def acknowledge_now(self, claim: Claim) -> None:
-        """Settle before the start (early ack): when this returns, nobody gets the message again. The barrier of
-        at-most-once.
+    def acknowledge_now(self, claims: Sequence[Claim]) -> None:
+        """Settle before the start (early ack), all in one round trip: when this returns, nobody gets these messages
+        again. The barrier of at-most-once. When it raises, none of them may be started.
+
+        What is acknowledged and has not started is lost with its process: the caller gives no more at a time than
+        it may lose.
         """
 
     def flush(self) -> int:
-        """Carry out what is noted, at once; return how many came too late (the claim was not ours any more)."""
+        """Carry out what is noted, at once, and give back what was fetched ahead; return how many settlements came too
+        late (the claim was not ours any more).
+        """
 
     def abandon(self) -> None:
         """Give up what is held, after an error: it goes back, uncounted, with the next call that works.
@@ -206,8 +221,21 @@ class Broker(Protocol):
     def depths(self, queues: Sequence[str]) -> Mapping[str, QueueDepth | None]:
         """Return what is in each queue, in one round trip; `None` for a queue that does not exist."""
 
-    def consumer(self, owner: Owner, queues: Sequence[str], *, wake_fd: int | None = None) -> Consumer:
-        """Claim as `owner` from `queues`, fairly; a readable `wake_fd` ends a wait."""
+    def consumer(
+        self,
+        owner: Owner,
+        queues: Sequence[str],
+        *,
+        wake_fd: int | None = None,
+        results: ResultBackend | None = None,
+    ) -> Consumer:
+        """Claim as `owner` from `queues`, fairly; a readable `wake_fd` ends a wait.
+
+        `results` is where the results of settlements go: a backend that `settles_results_of` says yes to.
+        """
+
+    def settles_results_of(self, backend: ResultBackend) -> bool:
+        """Whether a settlement can store its result in this backend, in one transaction: it is the same server."""
 
     def keep_claims(self, worker: str, slots: Sequence[int], queues: Sequence[str]) -> None:
         """Prolong the claims of these live processes of a worker; called by its supervisor every 2 seconds."""

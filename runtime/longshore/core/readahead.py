@@ -33,6 +33,10 @@ class ReadAhead:
         """Whether a run of this task is expected to end within the horizon."""
         return self._estimates.get(name, HORIZON_SECONDS) < HORIZON_SECONDS
 
+    def expected(self, name: str) -> float:
+        """How long a run of this task is expected to take, at most; a name that was never measured counts as long."""
+        return self._estimates.get(name, HORIZON_SECONDS)
+
     def reset(self) -> None:
         """Forget what was measured: after a redelivery or a reconnect nothing is claimed ahead until tasks settle."""
         self._estimates.clear()

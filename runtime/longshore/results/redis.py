@@ -1,28 +1,24 @@
 """Results on Redis, in Celery's keys and bodies, so that Celery clients read ours and we read theirs.
 
-Knows `celery-task-meta-<id>`, its JSON and its channel; knows nothing of tasks. Waiting subscribes first and looks
-then, so that no result slips through between the two.
+Knows the server and the channels; keys and bodies are in `body.py`; knows nothing of tasks. Waiting subscribes first
+and looks then, so that no result slips through between the two.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from time import monotonic
 
 from longshore.brokers.redis.connection import ConnectFailed, Connection, ConnectionBroken, pack
 from longshore.brokers.redis.errors import backend_error
 from longshore.brokers.redis.server import DEADLINE, Server
-from longshore.exceptions import BackendError
-from longshore.message import dump_body, load_text
+from longshore.results.body import dump, key, load
 from longshore.results.port import DEFAULT_EXPIRES_SECONDS, ResultMeta
 from longshore.results.redis_chords import RedisChords
 
 _READY = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 _LOOK_SECONDS = 5.0
 """A subscription may be dead without a word; look by hand this often."""
-_ALWAYS = ("status", "result", "traceback", "children", "date_done", "task_id")
-_IF_KNOWN = ("group_id", "parent_id", "name", "worker", "retries", "queue")
 
 
 def open(url: str) -> RedisResults:  # noqa: A001 - the name that the registry asks every backend for
@@ -40,14 +36,14 @@ class RedisResults(RedisChords):
     def store(self, metas: Sequence[ResultMeta], *, expires: float | None = DEFAULT_EXPIRES_SECONDS) -> None:
         """Store states by one script and tell who waits."""
         if metas:
-            entries = [(_key(meta.task_id), dump(meta)) for meta in metas]
+            entries = [(key(meta.task_id), dump(meta)) for meta in metas]
             self._server.run("store_result", entries, max(int(expires * 1000), 1) if expires is not None else 0)
 
     def fetch(self, task_ids: Sequence[str]) -> list[ResultMeta | None]:
         """Return the states, in one round trip."""
         if not task_ids:
             return []
-        [texts] = self._server.call(pack("MGET", *(_key(task_id) for task_id in task_ids)))
+        [texts] = self._server.call(pack("MGET", *(key(task_id) for task_id in task_ids)))
         return [
             load(text, task_id) if text is not None else None for text, task_id in zip(texts, task_ids, strict=True)
         ]
@@ -74,7 +70,7 @@ class RedisResults(RedisChords):
         deadline = monotonic() + DEADLINE
         try:
             connection.open(deadline)
-            connection.exchange(pack("SUBSCRIBE", _key(task_id)), 1, deadline)
+            connection.exchange(pack("SUBSCRIBE", key(task_id)), 1, deadline)
         except ConnectFailed as trouble:
             raise backend_error(trouble, self._server.address) from trouble
         except ConnectionBroken:
@@ -94,33 +90,8 @@ class RedisResults(RedisChords):
     def forget(self, task_ids: Sequence[str]) -> None:
         """Remove the states."""
         if task_ids:
-            self._server.call(pack("DEL", *(_key(task_id) for task_id in task_ids)))
+            self._server.call(pack("DEL", *(key(task_id) for task_id in task_ids)))
 
     def close(self) -> None:
         """Close this process's connections."""
         self._server.close()
-
-
-def _key(task_id: str) -> str:
-    return f"celery-task-meta-{task_id}"
-
-
-def dump(meta: ResultMeta) -> str:
-    """Return the body as Celery writes it, the status first; values that JSON does not have carry their type."""
-    fields = {name: getattr(meta, name) for name in _ALWAYS}
-    fields.update({name: value for name in _IF_KNOWN if (value := getattr(meta, name)) is not None})
-    try:
-        return json.dumps(fields)
-    except TypeError:
-        return dump_body(fields).decode()
-
-
-def load(text: bytes, task_id: str) -> ResultMeta:
-    """Return the state in a body; raises `BackendError` for what is none."""
-    try:
-        fields = dict(load_text(text))
-        known = {name: fields[name] for name in (*_ALWAYS, *_IF_KNOWN) if name in fields}
-        known["children"] = known.get("children") or []
-        return ResultMeta(**{**known, "task_id": task_id, "status": fields["status"]})
-    except (ValueError, TypeError, KeyError) as error:
-        raise BackendError(f"the stored result of task {task_id} cannot be read: {error}") from error

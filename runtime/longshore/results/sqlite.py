@@ -6,44 +6,30 @@ Uses the broker's connection, gate and errors; knows nothing of messages.
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 import select
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
 from longshore.brokers.sqlite.address import parse_address
 from longshore.brokers.sqlite.bells import Bell
 from longshore.brokers.sqlite.database import Database
 from longshore.exceptions import BackendError, BrokerError
 from longshore.results.port import DEFAULT_EXPIRES_SECONDS, ResultBackend, ResultMeta
+from longshore.results.rows import ENDED, STORE, bell_name, decode, now_ms, to_row
 from longshore.results.sqlite_chords import SQLiteChords
-
-ENDED = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 
 _LOOK_SECONDS = 0.25
 _LOOK_SECONDS_WITHOUT_BELL = 0.02
 _PURGE_SECONDS = 60.0
 _PURGE_AT_ONCE = 1000
-_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
-_STORE = """
-INSERT INTO results(task_id, status, expires_at, body) VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT(task_id) DO UPDATE SET status = ?2, expires_at = ?3, body = ?4
-WHERE status <> 'SUCCESS' OR (expires_at > 0 AND expires_at <= ?5)
-"""
 _FETCH = "SELECT body FROM results WHERE task_id = ? AND (expires_at = 0 OR expires_at > ?)"
 _PURGE = """
 DELETE FROM results WHERE task_id IN
   (SELECT task_id FROM results WHERE expires_at > 0 AND expires_at <= ? ORDER BY expires_at LIMIT ?)
 """
-
-_pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(ResultMeta).decode
 
 
 def open(url: str) -> ResultBackend:  # noqa: A001 - the name that the registry calls
@@ -61,21 +47,20 @@ class SQLiteResults(SQLiteChords):
 
     def store(self, metas: Sequence[ResultMeta], *, expires: float | None = DEFAULT_EXPIRES_SECONDS) -> None:
         """Store states in one transaction, and ring for those that ended."""
-        now = _now()
-        expires_at = 0 if expires is None else now + int(expires * 1000)
+        now = now_ms()
         with _as_backend_error():
-            rows = [(meta.task_id, meta.status, expires_at, _encode(meta), now) for meta in metas]
-            self._database.write(lambda connection: connection.executemany(_STORE, rows))
-            self._database.ring(_bell_name(meta.task_id) for meta in metas if meta.status in ENDED)
+            rows = [to_row(meta, expires, now) for meta in metas]
+            self._database.write(lambda connection: connection.executemany(STORE, rows))
+            self._database.ring(bell_name(meta.task_id) for meta in metas if meta.status in ENDED)
             self._purge(now)
 
     def fetch(self, task_ids: Sequence[str]) -> list[ResultMeta | None]:
         """Return the states on one snapshot."""
-        now = _now()
+        now = now_ms()
 
         def work(connection: sqlite3.Connection) -> list[ResultMeta | None]:
             found = [connection.execute(_FETCH, (task_id, now)).fetchall() for task_id in task_ids]
-            return [_decode(rows[0][0]) if rows else None for rows in found]
+            return [decode(rows[0][0]) if rows else None for rows in found]
 
         with _as_backend_error():
             return self._database.read(work)
@@ -121,7 +106,7 @@ class SQLiteResults(SQLiteChords):
     def _bell(self, task_id: str) -> Iterator[Bell | None]:
         """Listen for the end of one task. Several may: each looks when it rings, and nobody takes the ring away."""
         try:
-            bell = Bell(self._database.folder, _bell_name(task_id))
+            bell = Bell(self._database.folder, bell_name(task_id))
         except OSError:
             yield None
             return
@@ -132,18 +117,6 @@ class SQLiteResults(SQLiteChords):
             Path(bell.path).unlink(missing_ok=True)
 
 
-def _encode(meta: ResultMeta) -> bytes:
-    """MessagePack, whose integers have 64 bits; JSON for the rare task that returns a larger one."""
-    try:
-        return _pack(meta)
-    except OverflowError:
-        return json.dumps(msgspec.to_builtins(meta)).encode()
-
-
-def _decode(body: bytes) -> ResultMeta:
-    return msgspec.convert(json.loads(body), ResultMeta) if body.startswith(b"{") else _unpack(body)
-
-
 def _sleep(bell: Bell | None, seconds: float) -> None:
     if bell is None:
         time.sleep(min(seconds, _LOOK_SECONDS_WITHOUT_BELL))
@@ -151,15 +124,6 @@ def _sleep(bell: Bell | None, seconds: float) -> None:
     poll = select.poll()
     poll.register(bell.fd, select.POLLIN)
     poll.poll(min(seconds, _LOOK_SECONDS) * 1000)
-
-
-def _bell_name(task_id: str) -> str:
-    """Return a file name for any id: a plain one as it is, another by its bytes."""
-    return f"result.{task_id if _PLAIN_ID.fullmatch(task_id) else task_id.encode()[:80].hex()}"
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from longshore.core.protocol import TaskCall
 from longshore.core.readahead import HORIZON_SECONDS, LIMIT
 from longshore.core.settle import State, Verdict
 from longshore.exceptions import BackendError, BrokerError
-from longshore.results.port import ResultMeta
+from longshore.results.port import ResultBackend, ResultMeta
 from longshore.worker.plan import Plans
 
 logger = logging.getLogger("longshore.worker")
@@ -40,6 +40,8 @@ class Endings:
         self._app = app
         self._plans = plans
         self._pause = pause
+        self.stored_with_settlement = _backend_beside_broker(app)
+        """The backend into which settlements store their results; `None` where results are stored first."""
         self._waiting: list[Ending] = []
         self._oldest = 0.0
 
@@ -68,11 +70,29 @@ class Endings:
         early = [ending for ending in self._waiting if ending.acknowledged and ending.verdict.sends]
         late = [ending for ending in self._waiting if not ending.acknowledged]
         self._waiting = early
-        for claim, _, verdict, _ in late:
-            consumer.settle(Settlement(claim, _outgoing(verdict), give_back=verdict.give_back, counted=verdict.counted))
+        for ending in late:
+            consumer.settle(self._settlement(ending))
         while self._waiting:
             self._app.broker.send(_outgoing(self._waiting[0].verdict))
             self._waiting.pop(0)
+
+    def _settlement(self, ending: Ending) -> Settlement:
+        claim, call, verdict, _ = ending
+        if call is None or verdict.state is None or not self._goes_with_settlement(ending):
+            return Settlement(claim, _outgoing(verdict), verdict.give_back, verdict.counted)
+        meta, expires = meta_of(call, verdict.state), self._app.conf.result_expires
+        return Settlement(claim, _outgoing(verdict), verdict.give_back, verdict.counted, meta, expires)
+
+    def _goes_with_settlement(self, ending: Ending) -> bool:
+        """Whether one transaction stores the result and settles; what a chord counts on is stored before it counts."""
+        call = ending.call
+        return (
+            self.stored_with_settlement is not None
+            and not ending.acknowledged
+            and call is not None
+            and not call.embed.get("chord")
+            and self._plans.keeps_result_of(call)
+        )
 
     def leave(self, consumer: Consumer) -> None:
         """Settle the last ones and close the consumer, as well as the broker lets us.
@@ -99,9 +119,12 @@ class Endings:
     def _store_results(self) -> None:
         """Hold the claims while the backend is down: a settlement without its result would lose the result."""
         metas = [
-            meta_of(call, verdict.state)
-            for _, call, verdict, _ in self._waiting
-            if call and verdict.state and self._plans.keeps_result_of(call)
+            meta_of(ending.call, ending.verdict.state)
+            for ending in self._waiting
+            if ending.call
+            and ending.verdict.state
+            and self._plans.keeps_result_of(ending.call)
+            and not self._goes_with_settlement(ending)
         ]
         failures = 0
         while metas:
@@ -114,6 +137,10 @@ class Endings:
                     logger.warning("results cannot be stored: %s; holding %d tasks until they can", error, len(metas))
                 if self._pause(reconnect_delay(failures)):
                     raise
+
+
+def _backend_beside_broker(app: Longshore) -> ResultBackend | None:
+    return app.backend if app.has_backend and app.broker.settles_results_of(app.backend) else None
 
 
 def close(consumer: Consumer) -> None:

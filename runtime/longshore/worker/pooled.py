@@ -88,7 +88,8 @@ class PooledProcess:
 
     def run(self) -> None:
         """Work until drained. A broker that goes away is waited for; one that refuses for good raises."""
-        consumer = self._broker.consumer(self._owner, self._options.queues, wake_fd=self._wake.fd)
+        results = self._endings.stored_with_settlement
+        consumer = self._broker.consumer(self._owner, self._options.queues, wake_fd=self._wake.fd, results=results)
         self._first_pen.ready()
         failures = 0
         try:
@@ -116,10 +117,11 @@ class PooledProcess:
             consumer.flush()
             self._wake.wait(IDLE_WAIT_SECONDS)
             return
-        for claim in consumer.claim(len(self._free), IDLE_WAIT_SECONDS):
-            prepared = self._runs.prepare(consumer, claim, self._first_pen)
-            if prepared is not None:
-                self._submit(prepared)
+        claims = consumer.claim(len(self._free), IDLE_WAIT_SECONDS)
+        group = [each for claim in claims if (each := self._runs.prepare(claim, self._first_pen)) is not None]
+        self._runs.begin(consumer, group)  # there is a free slot for each: all of them start now
+        for prepared in group:
+            self._submit(prepared)
         self._wake.wait(0)
 
     def _is_done(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -60,11 +61,8 @@ class Runs:
 
     # -- before ------------------------------------------------------------------------------------------------------
 
-    def prepare(self, consumer: Consumer, claim: Claim, pen: Pen) -> Prepared | None:
-        """Return what is to run; `None` for a message that does not run now, whose ending is noted.
-
-        An early-acked task is acknowledged here: when this returns, nobody gets its message again.
-        """
+    def prepare(self, claim: Claim, pen: Pen) -> Prepared | None:
+        """Return what is to run; `None` for a message that does not run now, whose ending is noted."""
         now = datetime.now(UTC)
         dead = self._options.dead_letter(claim.queue)
         call = None
@@ -81,13 +79,13 @@ class Runs:
                 pen.parked(call.name)
             verdict = refuse(admission, claim.message, claim.queue, dead=dead, deliveries=claim.deliveries, now=now)
         elif call is not None and not self._is_second_copy(call):
-            return self._prepared(consumer, claim, call)
+            return self._prepared(claim, call)
         else:
             verdict = Verdict()
         self._endings.add(Ending(claim, call, verdict, acknowledged=False))
         return None
 
-    def _prepared(self, consumer: Consumer, claim: Claim, call: TaskCall) -> Prepared:
+    def _prepared(self, claim: Claim, call: TaskCall) -> Prepared:
         plan = self._plans.of(call.name)
         run = Run(
             call,
@@ -99,13 +97,18 @@ class Runs:
             ignore_result=not plan.keeps_result_of(call),
             request_type=plan.task.Request,
         )
-        if signals.task_received.receivers:
-            signals.task_received.send(consumer, request=run.request)
-        if not plan.ack.late:
-            consumer.acknowledge_now(claim)
-        if plan.tracked and not run.ignore_result:
-            self._announce(call)
         return Prepared(claim, plan, run)
+
+    def begin(self, consumer: Consumer, group: Sequence[Prepared]) -> None:
+        """Just before these start: acknowledge the early-acked ones, so that nobody gets their messages again."""
+        early = [each.claim for each in group if not each.plan.ack.late]
+        if early:
+            consumer.acknowledge_now(early)
+        for each in group:
+            if signals.task_received.receivers:
+                signals.task_received.send(consumer, request=each.run.request)
+            if each.plan.tracked and not each.run.ignore_result:
+                self._announce(each.run.call)
 
     def _tell(self, claim: Claim, call: TaskCall | None, admission: object) -> None:
         """Say what does not run, and why, in the log and to whoever listens."""

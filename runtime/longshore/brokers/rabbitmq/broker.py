@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import product
+from typing import TYPE_CHECKING
 
 from longshore.brokers.port import (
     SEND_DEADLINE_SECONDS,
@@ -30,6 +31,9 @@ from longshore.brokers.rabbitmq.reports import Reports
 from longshore.brokers.rabbitmq.starts import Starts, notes_queue_of
 from longshore.exceptions import QueueNotFound, redact_url
 from longshore.message import Message
+
+if TYPE_CHECKING:
+    from longshore.results.port import ResultBackend
 
 CAPABILITIES = Capabilities(
     name="rabbitmq",
@@ -100,7 +104,18 @@ class RabbitMQBroker:
         parts = self._parts
         return parts.link.run(partial(parts.gauge.read, queues))
 
-    def consumer(self, owner: Owner, queues: Sequence[str], *, wake_fd: int | None = None) -> RabbitMQConsumer:
+    def settles_results_of(self, backend: ResultBackend) -> bool:  # noqa: ARG002 - no result is stored here
+        """Never: results are stored first, and acknowledged, then the message is."""
+        return False
+
+    def consumer(
+        self,
+        owner: Owner,
+        queues: Sequence[str],
+        *,
+        wake_fd: int | None = None,
+        results: ResultBackend | None = None,  # noqa: ARG002 - see `settles_results_of`
+    ) -> RabbitMQConsumer:
         """Claim as `owner`, over a connection of its own."""
         parts = self._parts
         consumer = RabbitMQConsumer(

@@ -64,7 +64,7 @@ class RabbitMQConsumer:
 
     # -- the port ----------------------------------------------------------------------------------------------------
 
-    def claim(self, limit: int, wait: float) -> list[Claim]:
+    def claim(self, limit: int, wait: float, *, ahead: bool = False) -> list[Claim]:  # noqa: ARG002 - the broker pushes anyway
         """Carry out what is noted, then claim up to `limit`; a redelivered message is returned alone."""
         deadline = time.monotonic() + wait
         with self._lock:
@@ -78,10 +78,10 @@ class RabbitMQConsumer:
         """Note a settlement."""
         self._settling.note(settlement)
 
-    def acknowledge_now(self, claim: Claim) -> None:
+    def acknowledge_now(self, claims: Sequence[Claim]) -> None:
         """Acknowledge, and return when the broker has done it."""
         with self._lock:
-            self._settling.acknowledge_now(claim.token)
+            self._settling.acknowledge_now([claim.token for claim in claims])
 
     def flush(self) -> int:
         """Carry out what is noted."""

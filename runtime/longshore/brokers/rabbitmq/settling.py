@@ -99,21 +99,22 @@ class Settling:
             self._noted = []
             self._session.lose()
 
-    def acknowledge_now(self, held: Held) -> None:
-        """Acknowledge one claim, and return when the broker has done it."""
+    def acknowledge_now(self, claims: Sequence[Held]) -> None:
+        """Acknowledge claims, all or none, and return when the broker has done it: one barrier for all of them."""
         intake = self._session.intake
-        if intake is None or not self._valid(held):
+        if intake is None or not all(self._valid(held) for held in claims):
             raise BrokerUnavailable("the claim was lost with its connection; the message goes to another worker")
         deadline = time.monotonic() + CALL_SECONDS
-        self._release(held)
-        intake.unacked.settled(held.tag)
+        for held in claims:
+            self._release(held)
+            intake.unacked.settled(held.tag)
         try:
             intake.channel.write(intake.acks(), deadline)
             intake.barrier(deadline)
         except (ConnectionLost, ChannelClosed) as error:
             self._session.lose()
             raise BrokerUnavailable(f"the claim was lost with its connection: {error}") from None
-        self._forget_notes([held])
+        self._forget_notes(claims)
 
     def withdraw_notes(self) -> None:
         """What is held goes back, and its starts did not happen."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,6 +25,7 @@ from longshore.brokers.port import (
     Started,
     WorkerReport,
 )
+from longshore.brokers.redis.address import parse
 from longshore.brokers.redis.celery_claims import CeleryClaims
 from longshore.brokers.redis.connection import ConnectFailed, ConnectionBroken, ReplyError, pack
 from longshore.brokers.redis.consumer import RedisConsumer
@@ -34,6 +36,9 @@ from longshore.brokers.redis.keys import LANES, QUEUES, lane_list, own
 from longshore.brokers.redis.server import Server
 from longshore.exceptions import ImproperlyConfigured, SendOutcomeUnknown, UnsupportedByBroker
 from longshore.message import Message
+
+if TYPE_CHECKING:
+    from longshore.results.port import ResultBackend
 
 REPORT_SECONDS = 10.0
 _AT_ONCE = 2000
@@ -115,12 +120,27 @@ class RedisBroker:
 
     # -- consuming ---------------------------------------------------------------------------------------------------
 
-    def consumer(self, owner: Owner, queues: Sequence[str], *, wake_fd: int | None = None) -> RedisConsumer:
+    def consumer(
+        self,
+        owner: Owner,
+        queues: Sequence[str],
+        *,
+        wake_fd: int | None = None,
+        results: ResultBackend | None = None,
+    ) -> RedisConsumer:
         """Return a consumer with connections of its own."""
         if not queues:
             raise ImproperlyConfigured("a consumer needs at least one queue")
         self._server.check()
-        return RedisConsumer(self._address, owner, queues, wake_fd=wake_fd)
+        results_in = None if results is None else parse(results.url).database
+        return RedisConsumer(self._address, owner, queues, wake_fd=wake_fd, results_in=results_in)
+
+    def settles_results_of(self, backend: ResultBackend) -> bool:
+        """Where the same user stores on the same server, be it in another database."""
+        if urlsplit(backend.url).scheme not in ("redis", "rediss"):
+            return False
+        theirs, ours = parse(backend.url), self._address
+        return (theirs.host, theirs.port, theirs.username) == (ours.host, ours.port, ours.username)
 
     def keep_claims(self, worker: str, slots: Sequence[int], queues: Sequence[str]) -> None:
         """Renew the leases that exist; one that was taken over stays so until its owner claims again."""

@@ -9,7 +9,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -32,6 +33,9 @@ from longshore.brokers.sqlite.owners import GUARDIAN, Peers
 from longshore.brokers.sqlite.queues import QueueNumbers
 from longshore.brokers.sqlite.schema import PUT
 from longshore.message import Message
+
+if TYPE_CHECKING:
+    from longshore.results.port import ResultBackend
 
 REPORT_SECONDS = 10.0
 _CHUNK = 10_000
@@ -79,9 +83,20 @@ class SQLiteBroker:
             self.database.write(lambda connection: connection.executemany(PUT, rows), timeout=deadline, puts=True)
         self.database.ring_queues({row[0] for row in rows})
 
-    def consumer(self, owner: Owner, queues: Sequence[str], *, wake_fd: int | None = None) -> SQLiteConsumer:
+    def consumer(
+        self,
+        owner: Owner,
+        queues: Sequence[str],
+        *,
+        wake_fd: int | None = None,
+        results: ResultBackend | None = None,  # noqa: ARG002 - they are in this file
+    ) -> SQLiteConsumer:
         """Claim as `owner`; queues that do not exist yet are watched all the same."""
         return SQLiteConsumer(self.database, self._numbers, owner, queues, wake_fd)
+
+    def settles_results_of(self, backend: ResultBackend) -> bool:
+        """Where the results are in this very file."""
+        return urlsplit(backend.url).scheme == "sqlite" and parse_address(backend.url).path == self.database.path
 
     def peek(self, queue: str, limit: int) -> list[Message]:
         """Return the first ready messages, in the order in which they would be claimed."""

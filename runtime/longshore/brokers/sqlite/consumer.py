@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from longshore.brokers.port import Claim, Owner, Settlement
 from longshore.brokers.sqlite import ledger, owners
@@ -21,6 +22,7 @@ from longshore.brokers.sqlite.idle import Idle
 from longshore.brokers.sqlite.owners import Peers
 from longshore.brokers.sqlite.queues import QueueNumbers
 from longshore.exceptions import BrokerError
+from longshore.results.rows import ENDED, bell_name, to_row
 
 SETTLE_SECONDS = 0.005
 SETTLE_AT_ONCE = 100
@@ -37,6 +39,9 @@ class Pending:
 
     plain: list[tuple[int, int]] = field(default_factory=list)
     endings: list[ledger.Ending] = field(default_factory=list)
+    results: list[tuple[Any, ...]] = field(default_factory=list)
+    bells: list[str] = field(default_factory=list)
+    """Of results that somebody may wait for."""
     since: float = 0.0
 
     def __len__(self) -> int:
@@ -63,7 +68,7 @@ class SQLiteConsumer:
         self._exhausted = True
         self._closed = False
 
-    def claim(self, limit: int, wait: float) -> list[Claim]:
+    def claim(self, limit: int, wait: float, *, ahead: bool = False) -> list[Claim]:  # noqa: ARG002 - it is all in one transaction
         """Send what is settled, then claim; see the port."""
         self._start()
         claims = self._try(limit)
@@ -79,6 +84,8 @@ class SQLiteConsumer:
             self._late += 1
             return
         pending = self._pending
+        if settlement.result is not None:
+            self._note_result(settlement)
         if settlement.sends or settlement.give_back:
             pending.endings.append(self._ending(settlement))
         else:
@@ -90,17 +97,24 @@ class SQLiteConsumer:
         elif now - pending.since > SETTLE_SECONDS or len(pending) >= SETTLE_AT_ONCE:
             self._send_pending()
 
-    def acknowledge_now(self, claim: Claim) -> None:
-        """Settle before the start; raise `BrokerError` when the claim is another's by now: it must not be started."""
+    def acknowledge_now(self, claims: Sequence[Claim]) -> None:
+        """Settle before the start, in one transaction; raise `BrokerError` when one is another's by now.
+
+        All or none: what one owner holds is taken over together.
+        """
+        self._send_pending()
         late = self._late
-        self.settle(Settlement(claim))
+        self._check_held(claims)
+        for claim in claims:
+            self._pending.plain.append((claim.token, self._number))
+            del self._held[claim.token]
         try:
             self._send_pending()
         except BrokerError:
-            self._take_back(claim)
+            self._take_back(claims)
             raise
         if self._late > late:
-            raise BrokerError(f"task {claim.message.id} was given to another worker meanwhile; it is not started here")
+            raise _lost(claims[0])
 
     def flush(self) -> int:
         """Carry out what is noted; return how many settlements came too late since the last flush."""
@@ -178,7 +192,7 @@ class SQLiteConsumer:
     def _transact(
         self, connection: sqlite3.Connection, limit: int, promoting: bool
     ) -> tuple[ledger.Settled, Claimed, set[int]]:
-        settled = ledger.settle(connection, self._pending.plain, self._pending.endings)
+        settled = self._settle_in(connection)
         promoted: set[int] = set()
         if promoting:
             now = ledger.now_ms()
@@ -256,23 +270,46 @@ class SQLiteConsumer:
         queue = self._numbered[claim.queue]
         return ledger.Ending(claim.token, self._number, sends, settlement.give_back, settlement.counted, queue)
 
-    def _take_back(self, claim: Claim) -> None:
-        """It was not acknowledged, so nobody may start it: it must not be settled later either."""
-        settled = (claim.token, self._number)
-        if settled in self._pending.plain:
-            self._pending.plain.remove(settled)
-            self._held[claim.token] = claim
+    def _note_result(self, settlement: Settlement) -> None:
+        meta = settlement.result
+        assert meta is not None
+        row = to_row(meta, settlement.result_expires, ledger.now_ms())
+        self._pending.results.append((*row, settlement.claim.token, self._number))
+        if meta.status in ENDED:
+            self._pending.bells.append(bell_name(meta.task_id))
+
+    def _check_held(self, claims: Sequence[Claim]) -> None:
+        self._check_process()
+        for claim in claims:
+            if self._held.get(claim.token) is not claim:
+                self._late += 1
+                raise _lost(claim)
+
+    def _take_back(self, claims: Sequence[Claim]) -> None:
+        """They were not acknowledged, so nobody may start them: they must not be settled later either."""
+        self._pending = Pending()  # nothing else was noted: that had left before
+        self._held.update((claim.token, claim) for claim in claims)
 
     def _send_pending(self) -> None:
         if self._pending:
-            pending = self._pending
-            self._settled(self._database.write(lambda c: ledger.settle(c, pending.plain, pending.endings)))
+            self._settled(self._database.write(self._settle_in))
+
+    def _settle_in(self, connection: sqlite3.Connection) -> ledger.Settled:
+        pending = self._pending
+        return ledger.settle(connection, pending.plain, pending.endings, pending.results)
 
     def _settled(self, settled: ledger.Settled) -> None:
         """Forget what has left, and wake who waits for it."""
+        bells = self._pending.bells
         if self._pending:
             self._pending = Pending()
         self._late += settled.late
-        if settled.queues or settled.names:
-            with contextlib.suppress(BrokerError):
+        with contextlib.suppress(BrokerError):
+            if bells:
+                self._database.ring(bells)
+            if settled.queues or settled.names:
                 self._database.ring_queues({*settled.queues, *self._numbers.find(list(settled.names)).values()})
+
+
+def _lost(claim: Claim) -> BrokerError:
+    return BrokerError(f"task {claim.message.id} was given to another worker meanwhile; it is not started here")

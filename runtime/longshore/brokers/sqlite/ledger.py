@@ -17,6 +17,7 @@ from longshore.brokers.port import Outgoing, Started
 from longshore.brokers.sqlite import schema
 from longshore.brokers.sqlite.codec import decode_message, dump_message
 from longshore.message import SENTENCE_HEADER, Message
+from longshore.results.rows import STORE_OF_CLAIM
 
 PROMOTE_AT_ONCE = 1000
 
@@ -59,9 +60,19 @@ def to_row(outgoing: Outgoing, now: int) -> Row:
     return (-message.priority, due, 0, body)
 
 
-def settle(connection: sqlite3.Connection, plain: Sequence[tuple[int, int]], endings: Sequence[Ending]) -> Settled:
-    """Carry out settlements: `plain` ones are (id, owner) to remove. What is not the owner's any more is left alone."""
+def settle(
+    connection: sqlite3.Connection,
+    plain: Sequence[tuple[int, int]],
+    endings: Sequence[Ending],
+    results: Sequence[tuple[Any, ...]] = (),
+) -> Settled:
+    """Carry out settlements: `plain` ones are (id, owner) to remove. What is not the owner's any more is left alone.
+
+    `results`, each with its message and owner, are stored while the claims are still there.
+    """
     settled = Settled()
+    if results:
+        connection.executemany(STORE_OF_CLAIM, results)
     if plain:
         settled.late = len(plain) - connection.executemany(schema.SETTLE, plain).rowcount
     for ending in endings:

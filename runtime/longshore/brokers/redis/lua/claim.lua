@@ -1,5 +1,6 @@
 -- Settle, send what settlements send, renew the lease, promote what is due, claim: one round trip, one transaction.
-local owner, lease, lanes, queues, call, consumer, limit, solo, done, others, known = unpack(cmsgpack.unpack(ARGV[1]))
+local owner, lease, lanes, queues, call, consumer, limit, solo, done, others, known, stored, results_in =
+  unpack(cmsgpack.unpack(ARGV[1]))
 local now = server_now()
 local late = 0
 begin(queues[1])
@@ -7,6 +8,31 @@ begin(queues[1])
 for _, group in ipairs(done) do
   local tokens = group[2]
   late = late + #tokens - redis.call('HDEL', own(group[1], 'held:' .. owner), unpack(tokens))
+end
+
+-- Results are on this server, perhaps in another database: `results_in` is {theirs, ours}.
+local function store_results(results)
+  if results_in then redis.call('SELECT', results_in[1]) end
+  for _, result in ipairs(results) do store_result(unpack(result)) end
+  if results_in then redis.call('SELECT', results_in[2]) end
+end
+
+-- Of claims that are still ours the results are stored, then they are removed.
+for _, group in ipairs(stored) do
+  local held, expires = own(group[1], 'held:' .. owner), group[2]
+  local tokens, results = {}, {}
+  for _, item in ipairs(group[3]) do
+    if redis.call('HEXISTS', held, item[1]) == 1 then
+      tokens[#tokens + 1] = item[1]
+      results[#results + 1] = {item[2], item[3], expires}
+    else
+      late = late + 1
+    end
+  end
+  if #tokens > 0 then
+    store_results(results)
+    redis.call('HDEL', held, unpack(tokens))
+  end
 end
 
 local function send(queue, lane, envelope, due)
@@ -17,15 +43,17 @@ local function send(queue, lane, envelope, due)
   end
 end
 
--- How it ends: removed, or given back 'counted' or 'uncounted'; a claim that is not ours any more sends nothing.
+-- How it ends: removed, or given back 'counted', 'uncounted' or 'unseen'; a claim that is not ours any more stores
+-- and sends nothing.
 local returns = {}
 for _, item in ipairs(others) do
-  local queue, token, how, sends = item[1], item[2], item[3], item[4]
+  local queue, token, how, sends, result = unpack(item)
   local held = own(queue, 'held:' .. owner)
   local envelope = redis.call('HGET', held, token)
   if not envelope then
     late = late + 1
   else
+    if result then store_results({result}) end
     for _, outgoing in ipairs(sends) do send(unpack(outgoing)) end
     redis.call('HDEL', held, token)
     if how ~= 'removed' then

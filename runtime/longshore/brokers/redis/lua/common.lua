@@ -46,8 +46,13 @@ local function is_suspect(claim)
 end
 
 -- Return a claim to the front. What may be poison goes to the list of those that are claimed alone; what is innocent
--- to Celery's list, as it was, and a set remembers that it was held.
+-- to Celery's list, as it was, and a set remembers that it was held, unless nobody has seen it.
 local function give_back(queue, claim, envelope, how, now)
+  if how == 'unseen' and claim.mark == '' then
+    redis.call('RPUSH', lane_list(queue, claim.lane), envelope)
+    return
+  end
+  if how == 'unseen' then how = 'uncounted' end
   if how == 'uncounted' and not is_suspect(claim) then
     redis.call('RPUSH', lane_list(queue, claim.lane), envelope)
     redis.call('SADD', own(queue, 'returned'), redis.sha1hex(envelope))
@@ -81,4 +86,23 @@ local function empty_inbox(queue, owner)
   local inbox, moved = own(queue, 'inbox:' .. owner), 0
   while redis.call('LMOVE', inbox, queue, 'RIGHT', 'RIGHT') do moved = moved + 1 end
   return moved
+end
+
+local function is_success(text)
+  if string.find(text, '^{"status": ?"SUCCESS"') then return true end
+  local readable, meta = pcall(cjson.decode, text)
+  return readable and type(meta) == 'table' and meta.status == 'SUCCESS'
+end
+
+-- Store a result as Celery does, with an expiry, and publish it; a stored SUCCESS stays. `expires` in milliseconds, 0
+-- for never. Return whether it was stored.
+local function store_result(key, text, expires)
+  local life = expires > 0 and {'PX', expires} or {}
+  if not redis.call('SET', key, text, 'NX', unpack(life)) then
+    local earlier = redis.pcall('GET', key)
+    if type(earlier) == 'string' and is_success(earlier) then return false end
+    redis.call('SET', key, text, unpack(life))
+  end
+  redis.call('PUBLISH', key, text)
+  return true
 end
