@@ -7,7 +7,6 @@ app connects to nothing.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +28,7 @@ from longshore.results.port import ResultBackend, ResultMeta
 from longshore.settings import Settings
 from longshore.task import Request
 from longshore.task import Task as BaseTask
-from longshore.utils.imports import import_object
+from longshore.utils.imports import import_object, import_related
 
 
 class Longshore:
@@ -62,10 +61,15 @@ class Longshore:
         self.on_after_finalize = signals.Signal("on_after_finalize")
         self._periodic: dict[str, PeriodicTask] = {}
         self._finalized = False
+        self.before_imports: list[Callable[[], None]] = []
+        self.installed_packages: Callable[[], Iterable[str]] = tuple
+        self._discoveries: list[Callable[[], None]] = []
         if task_cls is not None:
             self.Task = import_object(task_cls) if isinstance(task_cls, str) else task_cls
         if config_source is not None:
             self.config_from_object(config_source)
+        if os.environ.get("DJANGO_SETTINGS_MODULE"):
+            import_object("longshore.contrib.django.fixup:install")(self)
         apps.add(self)
         if set_as_current:
             self.set_current()
@@ -111,12 +115,25 @@ class Longshore:
             module = self.main or module
         return f"{module}.{name}" if module else name
 
-    def autodiscover_tasks(self, packages: Iterable[str] = (), related_name: str | None = "tasks") -> None:
-        """Import ``PACKAGE.tasks`` of each package that has one."""
-        for package in packages:
-            module = f"{package}.{related_name}" if related_name else package
-            if importlib.util.find_spec(package) and importlib.util.find_spec(module):
-                importlib.import_module(module)
+    def autodiscover_tasks(
+        self,
+        packages: Iterable[str] | Callable[[], Iterable[str]] | None = None,
+        related_name: str | None = "tasks",
+        force: bool = False,
+    ) -> None:
+        """Import ``PACKAGE.tasks`` of each package that has one, when a worker starts, or at once with `force`.
+
+        Without `packages`, those of Django's INSTALLED_APPS.
+        """
+
+        def discover() -> None:
+            found = self.installed_packages if packages is None else packages
+            import_related(found() if callable(found) else found, related_name)
+
+        if force:
+            discover()
+        else:
+            self._discoveries.append(discover)
 
     def import_includes(self) -> None:
         """Import the modules of `include` and `imports`, so that their tasks are registered."""
@@ -131,8 +148,12 @@ class Longshore:
         if self._finalized:
             return
         self._finalized = True
+        for step in self.before_imports:
+            step()
         signals.import_modules.send(self)
         self.import_includes()
+        for discover in self._discoveries:
+            discover()
         self.on_after_configure.send(self)
         self.on_after_finalize.send(self)
 

@@ -20,6 +20,7 @@ from longshore.settings import SETTINGS
 from longshore_operator.api.manifests import parse
 from longshore_operator.cli.main import cli as operator
 from tests.docs.pages import DOCS, ROOT, anchors, blocks, inline_code, links, name_of, pages, prose
+from tests.support.workers import SOURCES
 
 PAGES = pages()
 COMMANDS = dict([*walk(longshore, "longshore"), *walk(operator, "longshore-operator")])
@@ -135,7 +136,11 @@ def test_python_code_runs(page: Path, tmp_path: Path) -> None:
             continue
         compile(block.text, name_of(page), "exec")
         if re.search(r"^from longshore", block.text, re.MULTILINE) and "BankUnavailable" not in block.text:
-            environment = {**os.environ, "LONGSHORE_BROKER_URL": f"sqlite:///{tmp_path}/tasks.db"}
+            environment = {
+                **os.environ,
+                "LONGSHORE_BROKER_URL": f"sqlite:///{tmp_path}/tasks.db",
+                "PYTHONPATH": os.pathsep.join([str(ROOT / "docs" / "examples" / "django"), SOURCES]),
+            }
             done = subprocess.run(
                 [sys.executable, "-c", block.text], cwd=tmp_path, env=environment, capture_output=True, text=True
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -21,3 +23,11 @@ def import_object(path: str) -> Any:
         if not parent:
             raise
         return getattr(importlib.import_module(parent), last)
+
+
+def import_related(packages: Iterable[str], name: str | None) -> None:
+    """Import ``PACKAGE.name`` of each package that has such a module; where `name` is None, the packages themselves."""
+    for package in packages:
+        module = f"{package}.{name}" if name else package
+        if importlib.util.find_spec(package) and importlib.util.find_spec(module):
+            importlib.import_module(module)
