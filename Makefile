@@ -57,4 +57,4 @@ $(VENV)/.docs: $(VENV)/.installed docs/requirements.lock
 clean: ## Remove what builds and tests left (not the lab's caches)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .longshore dist
 
--include lab.mk bench.mk
+-include lab.mk bench.mk chaos.mk

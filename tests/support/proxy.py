@@ -23,6 +23,8 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self.lose_answers = threading.Event()
         """Once set, the next answer of the server is dropped and its connection is cut; then it is cleared."""
+        self._flows = threading.Event()
+        self._flows.set()
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -34,6 +36,7 @@ class Proxy:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
+        self.go_on()
         for thread in self._threads:
             thread.join(5)
 
@@ -42,6 +45,14 @@ class Proxy:
         for pair in self._pairs:
             self._close(*pair)
         self._pairs.clear()
+
+    def hold(self) -> None:
+        """Become a black hole: connections stay open, new ones are accepted, nothing arrives until `go_on`."""
+        self._flows.clear()
+
+    def go_on(self) -> None:
+        """Deliver what was held, on the connections that are still open, and all that follows."""
+        self._flows.set()
 
     def _start(self, target, *arguments) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -65,6 +76,7 @@ class Proxy:
                 if answers and self.lose_answers.is_set():
                     self.lose_answers.clear()
                     break
+                self._flows.wait()
                 target.sendall(data)
         self._close(source, target)
 

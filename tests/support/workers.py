@@ -32,7 +32,7 @@ def is_gone(pid: int) -> bool:
     """Whether a process has ended; one that nobody has reaped yet has ended too."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 
@@ -50,7 +50,7 @@ class Worker:
     def children(self) -> list[int]:
         try:
             text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or before it was read
             return []
         return [int(pid) for pid in text.split()]
 

@@ -1,0 +1,114 @@
+"""SIGKILL at a random point of a burst of short tasks, claimed a hundred ahead: a child, the supervisor, all at once.
+
+A cycle ends when its burst has run and the queue is empty, so that each redelivery belongs to one death.
+"""
+
+from __future__ import annotations
+
+import time
+
+from tests.chaos.outcome import Outcome
+from tests.chaos.stage import READ_AHEAD, Crew, Stage, Strike
+from tests.chaos.verdicts import Death, judge_early, judge_late
+
+BURST = 1000
+VICTIMS = ("child", "supervisor", "group")
+ACKNOWLEDGED_AHEAD = 16
+"""How many a process may acknowledge in one round trip before it starts the first of them."""
+CHILD_SECONDS = 1.0
+START_SECONDS = 3.0
+"""A new worker's start on a busy machine, and the work that is redelivered."""
+CHILDREN_GONE_SECONDS = 1.0
+
+
+def kill_late(stage: Stage, cycles: int) -> Outcome:
+    """Late acknowledgment: nothing lost, at most the read-ahead of the dead again, back in time."""
+    return _kill(stage, cycles, "late")
+
+
+def kill_early(stage: Stage, cycles: int) -> Outcome:
+    """Early acknowledgment: no task starts twice."""
+    return _kill(stage, cycles, "early")
+
+
+def _kill(stage: Stage, cycles: int, ack: str) -> Outcome:
+    deaths: list[Death] = []
+    slowest_end, in_the_middle = 0.0, 0
+    crew = stage.worker(ack=ack)
+    for cycle in range(cycles):
+        victim = VICTIMS[(cycle + stage.lane) % len(VICTIMS)]
+        numbers = _backlog(stage, crew)
+        _reach(stage, numbers)
+        at, pids, gone_at = struck = _strike(stage, crew, victim)
+        stage.journal.poll()
+        in_the_middle += not stage.journal.ended.issuperset(numbers)
+        if victim == "supervisor":
+            slowest_end = max(slowest_end, _children_follow(stage, struck))
+        if victim != "child":
+            crew = stage.worker(ack=ack)
+        away = CHILD_SECONDS if victim == "child" else stage.takeover
+        back_by = max(at + away, time.time()) + START_SECONDS
+        held = READ_AHEAD if ack == "late" else ACKNOWLEDGED_AHEAD
+        deaths.append(Death(at, pids, held * len(pids), back_by, gone_at))
+        _burst_is_over(stage, numbers, ack)
+    stage.finish(crew)
+    if in_the_middle * 2 < cycles:
+        stage.findings.append(f"only {in_the_middle} of {cycles} kills came in the middle of a burst")
+    judge = judge_late if ack == "late" else judge_early
+    verdict = judge(stage.sent, stage.journal.marks, deaths)
+    figures = {"slowest end of orphaned children, s": round(slowest_end, 3)}
+    return Outcome.of(verdict, cycles, stage.findings, **figures).promising(stage.takeover + START_SECONDS)
+
+
+def _backlog(stage: Stage, crew: Crew) -> range:
+    """Send a burst that the worker finds all at once: it stands still meanwhile, shorter than any lease."""
+    pids = [crew.pid, *crew.children()]
+    crew.freeze(pids)
+    try:
+        return stage.send("quick", BURST)
+    finally:
+        crew.thaw(pids)
+
+
+def _reach(stage: Stage, numbers: range) -> None:
+    """Wait until a random part of the burst has started."""
+    goal = stage.rng.randint(1, int(BURST * 0.7))
+    stage.journal.wait(lambda: len(stage.journal.started.intersection(numbers)) >= goal, 30)
+
+
+def _strike(stage: Stage, crew: Crew, victim: str) -> Strike:
+    if victim == "child":
+        return crew.kill_child(stage.rng)
+    return crew.kill_supervisor() if victim == "supervisor" else crew.kill_group()
+
+
+def _children_follow(stage: Stage, struck: Strike) -> float:
+    seconds = struck.gone_at - struck.at
+    if seconds > CHILDREN_GONE_SECONDS:
+        stage.findings.append(f"children outlived their supervisor by {seconds:.1f} s")
+    return seconds
+
+
+def _burst_is_over(stage: Stage, numbers: range, ack: str) -> None:
+    """With early acknowledgment what was acknowledged and did not start is gone; an empty queue has to do."""
+    if ack == "late":
+        stage.all_ended(numbers)
+    stage.settled()
+
+
+def orphans(stage: Stage, cycles: int) -> Outcome:
+    """The supervisor is killed while its children sleep, hold the interpreter's lock, or idle: they are gone in 1 s."""
+    slowest = 0.0
+    tasks = ("nap", "hold_gil", None)
+    for cycle in range(cycles):
+        crew = stage.worker("--ack-policy", "early", processes=4)
+        task = tasks[cycle % len(tasks)]
+        if task is None:
+            crew.wait_for_children(4)
+        else:
+            numbers = stage.send(task, 4, 60.0)
+            stage.journal.wait(lambda numbers=numbers: stage.journal.started.issuperset(numbers), 30)
+        slowest = max(slowest, _children_follow(stage, crew.kill_supervisor()))
+        crew.end()
+    figures = {"slowest end of orphaned children, s": round(slowest, 3)}
+    return Outcome(cycles, len(stage.sent), 0, 0, findings=tuple(stage.findings), figures=figures)
