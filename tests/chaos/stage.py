@@ -33,7 +33,7 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 CLOSED_SOCKET_SECONDS = 1.0
 LEASE_SECONDS = 10.0
 """As long as the longest lease by default, or longer."""
-SHORT_SECONDS = 4.0
+SHORT_SECONDS = {"sqlite": 1.0, "redis": 4.0, "rabbitmq": 3.0, "quorum": 3.0}
 SHORT_LEASES = {"redis": "lease_seconds=4", "rabbitmq": "heartbeat=1", "quorum": "heartbeat=1"}
 GONE_SECONDS = 10.0
 LOSS_SECONDS = 60.0
@@ -103,7 +103,7 @@ class Stage:
         self.url = servers.url(broker, self.folder, durable=durable)
         if short and broker in SHORT_LEASES:
             self.url += f"?{SHORT_LEASES[broker]}"
-        self.lease = SHORT_SECONDS if short else LEASE_SECONDS
+        self.lease = SHORT_SECONDS[broker] if short else LEASE_SECONDS
         self.journal = Journal(self.folder / "journal")
         self.sent: list[int] = []
         self.findings: list[str] = []

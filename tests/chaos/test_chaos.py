@@ -47,7 +47,7 @@ def test_what_is_promised_holds(scenario, broker, servers):
     assert not row.outcome.findings
 
 
-# -- that it can fail ---------------------------------------------------------------------------------------------------
+# -- that it can fail --------------------------------------------------------------------------------------------------
 
 
 def test_a_message_that_vanishes_from_the_queue_is_found(stage):

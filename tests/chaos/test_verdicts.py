@@ -161,7 +161,7 @@ def test_the_poison_alone_is_dead_after_the_allowed_starts():
     assert judge_poison(9, [1], [*run(1), *poison[:4]], [9], 5) == ["the poison started 4 times, not 5"]
 
 
-# -- the journal --------------------------------------------------------------------------------------------------------
+# -- the journal -------------------------------------------------------------------------------------------------------
 
 
 @given(

@@ -15,7 +15,9 @@ GROWTH_MB = 10.0
 RATE = 1000
 """How many are due in a second."""
 BATCH = 100
-LEAD_SECONDS = 5.0
+SEND_RATE = 2500
+"""How many are sent in a second at least, on a busy machine."""
+LEAD_SECONDS = 2.0
 AFTER_DEATH = 500
 WARM_UP = 2000
 
@@ -26,7 +28,7 @@ def delayed(stage: Stage, messages: int) -> Outcome:
     stage.all_ended(stage.send("quick", WARM_UP))
     due: dict[int, float] = {}
     idle = _megabytes(crew)
-    send_seconds = messages / 4000 + LEAD_SECONDS
+    send_seconds = messages / SEND_RATE + LEAD_SECONDS
     first = time.time() + send_seconds
     _send_due(stage, due, messages, first, messages / RATE)
     if time.time() > first:
