@@ -223,6 +223,12 @@ def test_the_levels_of_a_delay_add_up_to_it_and_little_more(seconds: float) -> N
     assert seconds * 1000 <= milliseconds <= seconds * 1000 + 128
 
 
+@given(st.floats(0, delays.LONGEST_SECONDS))
+def test_a_delay_enters_at_its_highest_level(seconds: float) -> None:
+    digits = delays.routing_key("orders", seconds).split(".")[: delays.LEVELS]
+    assert delays.entry(seconds) == delays.level(delays.LEVELS - 1 - digits.index("1"))
+
+
 def test_a_delay_beyond_the_ladder_is_refused() -> None:
     with pytest.raises(UnsupportedByBroker, match=r"8\.5 years"):
         delays.steps(2**28)

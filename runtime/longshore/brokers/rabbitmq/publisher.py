@@ -236,8 +236,9 @@ class Publisher:
 def _addressed(outgoing: Outgoing, now: float) -> Letter:
     if outgoing.due_at is None or outgoing.due_at <= now:
         return letter(outgoing.message, "", outgoing.queue)
-    key = delays.routing_key(outgoing.queue, outgoing.due_at - now)
-    return letter(outgoing.message, delays.TOP, key, delayed=True)
+    seconds = outgoing.due_at - now
+    key = delays.routing_key(outgoing.queue, seconds)
+    return letter(outgoing.message, delays.entry(seconds), key, delayed=True)
 
 
 def _await_unblocked(connection: Connection, deadline: float) -> None:
