@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.chaos.outcome import Outcome
-from tests.chaos.stage import Crew, Stage, poll
+from tests.chaos.stage import PROCESSES, READ_AHEAD, Crew, Stage, poll
 from tests.chaos.verdicts import Death, judge_due, judge_late
 
 WITHIN_SECONDS = 1.0
@@ -26,6 +27,7 @@ def delayed(stage: Stage, messages: int) -> Outcome:
     """Send ahead, watch the worker while they wait and while they run; then some that are due while no worker lives."""
     crew = stage.worker()
     stage.all_ended(stage.send("quick", WARM_UP))
+    first_send = _seconds(lambda: stage.send("quick", 1, countdown=0.1))  # RabbitMQ makes its ladder of queues now
     due: dict[int, float] = {}
     idle = _megabytes(crew)
     send_seconds = messages / SEND_RATE + LEAD_SECONDS
@@ -49,13 +51,20 @@ def delayed(stage: Stage, messages: int) -> Outcome:
     findings, latest = judge_due(due, stage.journal.marks, WITHIN_SECONDS, [(at, ready)])
     if peak - idle > GROWTH_MB:
         findings.append(f"the worker grew by {peak - idle:.1f} MB")
-    verdict = judge_late(stage.sent, stage.journal.marks, [Death(at, pids, 0)])
+    verdict = judge_late(stage.sent, stage.journal.marks, [Death(at, pids, READ_AHEAD * PROCESSES)])
     figures = {
+        "first delayed send, s": round(first_send, 2),
         "latest, s": round(latest, 2),
         "growth of the worker, MB": round(peak - idle, 1),
         "restart to ready, s": round(ready - began, 2),
     }
     return Outcome.of(verdict, 1, [*findings, *stage.findings], **figures)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
 
 
 def _send_due(stage: Stage, due: dict[int, float], messages: int, first: float, spread: float) -> list[int]:
