@@ -3,7 +3,8 @@
 Pure but for `ensure`. A delay is counted in eighths of a second, rounded up, and written as binary digits into the
 routing key: ``0.….1.0.1.orders``. A message enters at the level of its highest 1. Level n's exchange takes it into its
 queue for 2**n eighths where digit n is 1, and on to the next level where it is 0; behind the last level an exchange of
-ours hands it to the queue whose name is the rest of the key. The names carry a version of their own, so that nobody else's ladder is ever touched.
+ours hands it to the queue whose name is the rest of the key. The names carry a version of their own, so that nobody
+else's ladder is ever touched.
 
 The ladder's queues are quorum queues whose dead-lettering is at-least-once where the broker has that (3.10 and later):
 a message leaves a level when the next one has confirmed it, and one whose queue is gone stays where it is.
