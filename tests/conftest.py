@@ -3,7 +3,13 @@
 import asyncio
 from importlib.util import find_spec
 
-_PLUGINS = ("tests.support.redis", "tests.support.rabbitmq", "tests.support.apiserver", "tests.lab.fixtures")
+_PLUGINS = (
+    "tests.support.redis",
+    "tests.support.topologies",
+    "tests.support.rabbitmq",
+    "tests.support.apiserver",
+    "tests.lab.fixtures",
+)
 
 pytest_plugins = [name for name in _PLUGINS if find_spec(name)]
 

@@ -8,8 +8,11 @@ to do. None of them ever holds a password: addresses pass through `redact_url` f
 from __future__ import annotations
 
 import builtins
+import re
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+_LATER_SCHEME = re.compile(r"(?<=[\w\]])([;,])(?:sentinels?|rediss?|valkeys?)://")
 
 
 class LongshoreError(Exception):
@@ -146,9 +149,14 @@ class TimeoutError(LongshoreError, builtins.TimeoutError):  # noqa: A001 - Celer
     """A result did not arrive in time."""
 
 
+def one_url(url: str) -> str:
+    """Return kombu's ``sentinel://a:1;sentinel://b:2/0`` with one scheme in front; any other address as it is."""
+    return _LATER_SCHEME.sub(r"\1", url)
+
+
 def redact_url(url: str) -> str:
     """Return the address with its password, and secrets among its options, replaced by ``***``."""
-    parts = urlsplit(url)
+    parts = urlsplit(one_url(url))
     host = parts.netloc.rpartition("@")
     netloc = parts.netloc
     if host[1]:

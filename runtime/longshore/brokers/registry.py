@@ -6,12 +6,12 @@ from importlib import import_module
 from urllib.parse import urlsplit
 
 from longshore.brokers.port import Broker
-from longshore.exceptions import ImproperlyConfigured, redact_url
+from longshore.brokers.schemes import REDIS
+from longshore.exceptions import ImproperlyConfigured, one_url, redact_url
 
 _MODULES = {
     "sqlite": "longshore.brokers.sqlite",
-    "redis": "longshore.brokers.redis",
-    "rediss": "longshore.brokers.redis",
+    **dict.fromkeys(REDIS, "longshore.brokers.redis"),
     "amqp": "longshore.brokers.rabbitmq",
     "amqps": "longshore.brokers.rabbitmq",
     "pyamqp": "longshore.brokers.rabbitmq",
@@ -29,11 +29,11 @@ def open_broker(url: str) -> Broker:
 
 def module_of(url: str) -> str:
     """Return the package that speaks with the broker of an address."""
-    scheme = urlsplit(url).scheme.lower()
+    scheme = urlsplit(one_url(url)).scheme.lower()
     module = _MODULES.get(scheme)
     if module is None:
         raise ImproperlyConfigured(
             f"broker address {redact_url(url)!r} has the unknown scheme {scheme!r}; "
-            "use sqlite://, redis://, rediss://, amqp:// or amqps://"
+            "use sqlite://, redis://, rediss://, valkey://, sentinel://, redis+cluster://, redis+socket://, amqp:// or amqps://"
         )
     return module

@@ -5,21 +5,21 @@ from __future__ import annotations
 from importlib import import_module
 from urllib.parse import urlsplit
 
-from longshore.exceptions import ImproperlyConfigured, redact_url
+from longshore.brokers.schemes import REDIS
+from longshore.exceptions import ImproperlyConfigured, one_url, redact_url
 from longshore.results.port import ResultBackend
 
 __all__ = ["open_results"]
 
 _MODULES = {
     "sqlite": "longshore.results.sqlite",
-    "redis": "longshore.results.redis",
-    "rediss": "longshore.results.redis",
+    **dict.fromkeys(REDIS, "longshore.results.redis"),
 }
 
 
 def open_results(url: str) -> ResultBackend:
     """Return the result backend for an address (``redis://``, ``rediss://``, ``sqlite:///FILE``), not yet connected."""
-    scheme = urlsplit(url).scheme.lower()
+    scheme = urlsplit(one_url(url)).scheme.lower()
     module = _MODULES.get(scheme)
     if module is None:
         raise ImproperlyConfigured(

@@ -5,17 +5,18 @@ from __future__ import annotations
 from importlib import import_module
 from urllib.parse import urlsplit
 
-from longshore.exceptions import ImproperlyConfigured, redact_url
+from longshore.brokers.schemes import REDIS
+from longshore.exceptions import ImproperlyConfigured, one_url, redact_url
 from longshore.stores.port import Store
 
 __all__ = ["open_store"]
 
-_MODULES = {"sqlite": "longshore.stores.sqlite", "redis": "longshore.stores.redis", "rediss": "longshore.stores.redis"}
+_MODULES = {"sqlite": "longshore.stores.sqlite", **dict.fromkeys(REDIS, "longshore.stores.redis")}
 
 
 def open_store(url: str) -> Store:
     """Return the store for an address (``redis://``, ``rediss://``, ``sqlite:///FILE``), not yet connected."""
-    scheme = urlsplit(url).scheme.lower()
+    scheme = urlsplit(one_url(url)).scheme.lower()
     module = _MODULES.get(scheme)
     if module is None:
         raise ImproperlyConfigured(

@@ -49,6 +49,26 @@ def pack(*arguments: Argument) -> bytes:
     return b"".join(parts)
 
 
+def _dial_file(path: str, timeout: float) -> socket.socket:
+    plain = socket.socket(socket.AF_UNIX)
+    plain.settimeout(timeout)
+    try:
+        plain.connect(path)
+    except OSError:
+        plain.close()
+        raise
+    return plain
+
+
+def _greeting(address: Address) -> list[tuple[Argument, ...]]:
+    """Return who we are, which database, and, where a server was found by its role, the question for that role."""
+    commands: list[tuple[Argument, ...]] = []
+    if address.password is not None:
+        commands.append(("AUTH", *([address.username] if address.username else []), address.password))
+    commands.append(("PING",) if address.is_sentinel else ("SELECT", address.database))
+    return [*commands, ("ROLE",)] if address.sentinels else commands
+
+
 class Connection:
     """A socket, its buffer and where in it the reader stands. Used by one thread at a time."""
 
@@ -80,40 +100,52 @@ class Connection:
             raise
 
     def _connect(self) -> socket.socket:
-        address = self._address
+        shown = self._address.shown
+        host, port = self._where()
         try:
-            plain = socket.create_connection((address.host, address.port), timeout=self._remaining())
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            plain = self._dial(host, port)
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         except TimeoutError as error:
-            raise ConnectFailed(f"Redis at {address.shown} did not answer in time") from error
+            raise ConnectFailed(f"Redis at {shown} did not answer in time") from error
         except socket.gaierror as error:
-            raise ConnectFailed(f"Redis at {address.shown}: no such host as {address.host!r}", final=True) from error
+            raise ConnectFailed(f"Redis at {shown}: no such host as {host!r}", final=True) from error
         except OSError as error:
-            raise ConnectFailed(f"Redis at {address.shown} cannot be reached: {error.strerror or error}") from error
-        return plain if address.tls is None else self._secure(plain)
+            raise ConnectFailed(f"Redis at {shown} cannot be reached: {error.strerror or error}") from error
+        return plain if self._address.tls is None else self._secure(plain, host)
 
-    def _secure(self, plain: socket.socket) -> socket.socket:
+    def _where(self) -> tuple[str, int]:
+        """Return host and port, which may be others at each opening."""
+        if self._address.sentinels or self._address.pinned is not None:
+            from longshore.brokers.redis.topology import located
+
+            return located(self._address, self._deadline)
+        return self._address.host, self._address.port
+
+    def _dial(self, host: str, port: int) -> socket.socket:
+        if self._address.path is not None:
+            return _dial_file(self._address.path, self._remaining())
+        plain = socket.create_connection((host, port), timeout=self._remaining())
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return plain
+
+    def _secure(self, plain: socket.socket, host: str) -> socket.socket:
         import ssl
 
         address = self._address
         assert address.tls is not None
         try:
-            return address.tls.context().wrap_socket(plain, server_hostname=address.host)
+            return address.tls.context().wrap_socket(plain, server_hostname=host)
         except (ssl.SSLError, OSError) as error:
             plain.close()
             final = isinstance(error, ssl.SSLError | FileNotFoundError | PermissionError)
             raise ConnectFailed(f"Redis at {address.shown}: TLS failed: {error}", final=final) from error
 
     def _greet(self) -> None:
-        address = self._address
-        commands: list[tuple[Argument, ...]] = []
-        if address.password is not None:
-            commands.append(("AUTH", *([address.username] if address.username else []), address.password))
-        commands.append(("SELECT", address.database))
-        for reply in self.call(commands, self._deadline):
+        for reply in self.call(_greeting(self._address), self._deadline):
             if isinstance(reply, ReplyError):
                 self._explain_refusal(str(reply))
+            if isinstance(reply, list) and reply[0] != b"master":
+                raise ConnectFailed(f"Redis at {self._address.shown}: the primary is not one any more")
 
     def _explain_refusal(self, text: str) -> None:
         kind = text.partition(" ")[0]
