@@ -17,7 +17,7 @@ from longshore.brokers import open_broker
 from longshore.brokers.port import Broker, Outgoing
 from longshore.core.protocol import parse_call
 from longshore.core.settle import FAILURE, SUCCESS, Ignored, Retried, Succeeded
-from longshore.exceptions import ImproperlyConfigured, NoResultBackend
+from longshore.exceptions import ImproperlyConfigured, NoResultBackend, NoStore
 from longshore.execution import Execution, Run, execute
 from longshore.manifests import PeriodicTask, default_name, entry_of, periodic_task
 from longshore.publishing import ALL, Publishing, call_options, published, utc_now
@@ -26,6 +26,8 @@ from longshore.result import AsyncResult, EagerResult
 from longshore.results import open_results
 from longshore.results.port import ResultBackend, ResultMeta
 from longshore.settings import Settings
+from longshore.stores import open_store, store_url
+from longshore.stores.port import Store
 from longshore.task import Request
 from longshore.task import Task as BaseTask
 from longshore.utils.imports import import_object, import_related
@@ -57,6 +59,7 @@ class Longshore:
         self._lock = threading.RLock()
         self._broker: Broker | None = None
         self._backend: ResultBackend | None = None
+        self._store: Store | None = None
         self.on_after_configure = signals.Signal("on_after_configure")
         self.on_after_finalize = signals.Signal("on_after_finalize")
         self._periodic: dict[str, PeriodicTask] = {}
@@ -284,6 +287,37 @@ class Longshore:
                 return _eager_result(self, run.call.id, execution)
             message = execution.outcome.message
 
+    # -- the store ---------------------------------------------------------------------------------------------------
+
+    @property
+    def has_store(self) -> bool:
+        """Whether locks, rate limits and idempotency keys have a place."""
+        return self._store_url() is not None
+
+    @property
+    def store(self) -> Store:
+        """The store of the settings: `store_url`, else the broker's or the results' server; without any, `NoStore`."""
+        with self._lock:
+            if self._store is None:
+                self._store = self.open_store()
+            return self._store
+
+    def open_store(self) -> Store:
+        """Return a store of one's own on the same address, for a thread that forks must not disturb."""
+        self.require_store("a store is needed")
+        return open_store(self._store_url() or "")
+
+    def require_store(self, reason: str) -> None:
+        """Raise `NoStore` with the reason, and what to do, where there is no store."""
+        if not self.has_store:
+            raise NoStore(
+                f"{reason}, but there is no store: set store_url or LONGSHORE_STORE_URL to redis://… or sqlite:///FILE "
+                "(RabbitMQ cannot be one)"
+            )
+
+    def _store_url(self) -> str | None:
+        return store_url(self.conf.store_url, self.conf.broker_url, self.conf.result_backend)
+
     # -- results -----------------------------------------------------------------------------------------------------
 
     def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
@@ -302,10 +336,10 @@ class Longshore:
     def close(self) -> None:
         """Close this process's connections; they open again when they are needed."""
         with self._lock:
-            for resource in (self._broker, self._backend):
+            for resource in (self._broker, self._backend, self._store):
                 if resource is not None:
                     resource.close()
-            self._broker = self._backend = None
+            self._broker = self._backend = self._store = None
 
 
 def _eager_result(app: Longshore, task_id: str, execution: Execution) -> AsyncResult:

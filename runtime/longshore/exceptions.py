@@ -79,6 +79,14 @@ class BackendError(LongshoreError):
     """The result backend does not answer or refuses."""
 
 
+class NoStore(ImproperlyConfigured):
+    """A lock, a rate limit or an idempotency key was asked for and there is no store to keep it."""
+
+
+class MessageTooLarge(LongshoreError, ValueError):
+    """The arguments of a call are larger than `task_message_max_bytes`. Nothing was sent."""
+
+
 class NoResultBackend(ImproperlyConfigured):
     """A result was asked for and no result backend is configured."""
 
@@ -135,6 +143,10 @@ class TaskRevokedError(TaskError):
 
 class WorkerLostError(TaskError):
     """The process that ran the task died."""
+
+
+class LockNotAcquired(TaskError):
+    """The task's lock was not free within its `lock_blocking_timeout`: it has not run."""
 
 
 class SoftTimeLimitExceeded(TaskError):

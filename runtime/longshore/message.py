@@ -24,7 +24,11 @@ PARKED_HEADER = "longshore-parked"
 """On a message that waits for a worker that knows its task: {v, since, times}."""
 SENTENCE_HEADER = "longshore-sentence"
 """On a task whose process was ended on purpose, where the broker has no other place: why it must not run again."""
-OUR_HEADERS = (DEAD_HEADER, DELIVERIES_HEADER, PARKED_HEADER, SENTENCE_HEADER)
+WAITING_HEADER = "longshore-waiting"
+"""On a message that waits for a lock or its turn under a rate limit: {v, since, times, turn}."""
+ONCE_HEADER = "longshore-once"
+"""On a call with an idempotency key: {v, copy}; `copy` differs between two sends. It stays with retries and replays."""
+OUR_HEADERS = (DEAD_HEADER, DELIVERIES_HEADER, PARKED_HEADER, WAITING_HEADER, SENTENCE_HEADER)
 
 
 class Message(msgspec.Struct, frozen=True):

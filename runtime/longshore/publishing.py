@@ -15,9 +15,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from longshore.brokers.port import Outgoing
+from longshore.core.locks import bound_name
 from longshore.core.protocol import build_message
 from longshore.encoding import CONTENT_TYPES, decoded
-from longshore.exceptions import ImproperlyConfigured
+from longshore.exceptions import ImproperlyConfigured, MessageTooLarge
+from longshore.message import ONCE_HEADER, Message
 from longshore.task import current_request, due_time
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 HIGHEST_PRIORITY = 9
 ALL = frozenset(CONTENT_TYPES.values())
+_IDEMPOTENT = uuid.UUID("5b6d9c0e-3d0f-5d5e-9a83-0f6b4c1f7a11")
+"""Namespace of the ids of calls with an idempotency key; never to be changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,8 @@ class CallOptions:
     priority: int | None = None
     """0 (lowest, the default) to 9."""
     task_id: str | None = None
+    idempotency_key: str | None = None
+    """Of several sends with one key, one runs; all get its result."""
     headers: Mapping[str, Any] | None = None
     ignore_result: bool | None = None
     shadow: str | None = None
@@ -77,17 +83,18 @@ class Publishing:
         """Return the message of a call and the queue for it. Sent from a running task, it is that task's child."""
         due = due_time(options.countdown, options.eta, now)
         request = current_request()
+        task_id, once = self._identity(name, args, kwargs, options)
         message = build_message(
             name,
             args,
             kwargs,
-            task_id=options.task_id or str(uuid.uuid4()),
+            task_id=task_id,
             eta=due,
             expires=_expiry(options.expires, now),
             priority=self._priority(options.priority),
             root_id=request.root_id,
             parent_id=request.id,
-            headers=options.headers,
+            headers={**(options.headers or {}), **once} if once else options.headers,
             ignore_result=options.ignore_result,
             shadow=options.shadow,
             origin=_origin(),
@@ -96,7 +103,30 @@ class Publishing:
             serializer=options.serializer or self._conf.task_serializer,
             compression=options.compression or self._conf.task_compression,
         )
+        self._check_size(name, message)
         return Outgoing(options.queue or self.queue_for(name), message, due.timestamp() if due and due > now else None)
+
+    def _identity(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
+    ) -> tuple[str, dict[str, Any]]:
+        """Return the id of a call, and the header by which a worker runs one of those that share a key."""
+        key = options.idempotency_key
+        task = self._tasks.get(name)
+        if key is None and task is not None and task.idempotency_key is not None and options.task_id is None:
+            key = bound_name(task.idempotency_key, task.arguments(args, kwargs))
+        if key is None:
+            return options.task_id or str(uuid.uuid4()), {}
+        if options.task_id is not None:
+            raise TypeError(f"task {name}: task_id and idempotency_key exclude each other; the id follows from the key")
+        return idempotent_id(name, key), {ONCE_HEADER: {"v": 1, "copy": str(uuid.uuid4())}}
+
+    def _check_size(self, name: str, message: Message) -> None:
+        limit = self._conf.task_message_max_bytes
+        if limit is not None and len(message.body) > limit:
+            raise MessageTooLarge(
+                f"the arguments of task {name} take {len(message.body):,} bytes as JSON and the limit is {limit:,}: "
+                "put the data where workers can read it and send its address, or raise task_message_max_bytes"
+            )
 
     def queue_for(self, name: str) -> str:
         """Return the queue of a task: its own, then `task_routes` (exact name, then patterns), then the default."""
@@ -128,6 +158,11 @@ def published(outgoing: Outgoing) -> dict[str, Any]:
         "declare": [],
         "retry_policy": None,
     }
+
+
+def idempotent_id(name: str, key: str) -> str:
+    """Return the id of every call of a task that has this idempotency key."""
+    return str(uuid.uuid5(_IDEMPOTENT, f"{name}:{key}"))
 
 
 def utc_now() -> datetime:

@@ -102,4 +102,5 @@ def make_task(
         "__wrapped__": staticmethod(function),
     }
     task: Task = type(function.__name__, (base,), fields)()
+    task.check_options()
     return task

@@ -56,6 +56,12 @@ def _mapping(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def _rate(value: Any) -> str | None:
+    if not isinstance(value, str | int | float | None):
+        raise TypeError("is no rate such as '100/m'")
+    return None if value is None else str(value)
+
+
 def _only_json(value: Any) -> str:
     if value != "json":
         raise ValueError("can only be 'json': pickle and others are refused")
@@ -89,7 +95,11 @@ def _only_true(value: Any) -> bool:
 SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "broker_url": (None, _optional(_text), "Address of the broker: sqlite:///FILE, redis://…, amqp://…"),
     "result_backend": (None, _optional(_text), "Address of the result backend; without one, results are off"),
-    "store_url": (None, _optional(_text), "Address of the store for locks and ticks; default: the broker's"),
+    "store_url": (
+        None,
+        _optional(_text),
+        "Address of the store: locks, rate limits, idempotency keys, ticks; default: the broker's, else the results'",
+    ),
     "include": ((), _names, "Modules that a worker imports, so that their tasks are registered"),
     "imports": ((), _names, "Celery's older name for `include`"),
     "task_default_queue": ("celery", _text, "Queue of a task for which nobody named one"),
@@ -107,6 +117,17 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "result_serializer": ("json", _only_json, "How results are encoded"),
     "accept_content": (("json",), _serializers, "What encodings a worker accepts: json, yaml, msgpack"),
     "result_expires": (86_400.0, _optional(_seconds), "How long results are kept, in seconds"),
+    "task_default_rate_limit": (None, _rate, "Rate limit of a task that has none of its own, for instance 100/m"),
+    "task_idempotency_expires": (
+        86_400.0,
+        _seconds,
+        "How long after its first copy was taken by a worker an idempotency key lets no other run, in seconds",
+    ),
+    "task_message_max_bytes": (
+        16 * 1024 * 1024,
+        _optional(_count),
+        "Largest body of a message, in bytes: larger arguments are an error at the call",
+    ),
     "task_publish_timeout": (5.0, _seconds, "Deadline of a send, in seconds"),
     "worker_concurrency": (None, _optional(_count), "Processes of a worker; default: the CPUs of its cgroup"),
     "beat_schedule": (

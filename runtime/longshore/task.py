@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from longshore.core.backoff import retry_delay
+from longshore.core.locks import DEFAULT_TIMEOUT_SECONDS, LockPolicy, check_template, lock_policy
+from longshore.core.ratelimit import parse_rate
 from longshore.exceptions import ImproperlyConfigured, MaxRetriesExceededError, Reject, Retry
 from longshore.policy import AckPolicy, RetryPolicy
 
@@ -161,6 +163,17 @@ class Task:
     throws: tuple[type[BaseException], ...] = ()
     """Expected exceptions: logged in one line, without a traceback."""
     expires: float | datetime | None = None
+    lock: Any = None
+    """Name of a lock that a run holds, with the call's arguments (``"report:{data_id}"``), a function of them, or
+    `True` for one lock of the whole task. Who cannot have it waits in the broker."""
+    lock_timeout: float = DEFAULT_TIMEOUT_SECONDS
+    """After so many seconds the lock of a worker that vanished is free; while its task runs it is renewed."""
+    lock_blocking_timeout: float | None = None
+    """How long a call waits for its lock before it fails with `LockNotAcquired`; `None` for ever, 0 not at all."""
+    rate_limit: str | float | None = None
+    """At most so many runs, over all workers: ``"100/m"``, ``"10/s"``, ``"1000/h"``, or a number a second."""
+    idempotency_key: Any = None
+    """Name bound to the arguments, or a function of them: of several calls with one key, one runs."""
 
     handlers: frozenset[str] = frozenset()
     """Names of the handlers that this class does not inherit from `Task`: only these are called."""
@@ -229,6 +242,29 @@ class Task:
             self.__dict__["_signature_cache"] = cached
         found: inspect.Signature | None = cached
         return found
+
+    def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call by name, defaults included."""
+        signature = self._signature()
+        if signature is None:
+            return dict(kwargs)
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
+    def check_options(self) -> None:
+        """Raise `ImproperlyConfigured` for an option that cannot work, when the task is made."""
+        parse_rate(self.rate_limit)
+        lock_policy(self.name, self.lock, self.lock_timeout, self.lock_blocking_timeout)
+        signature = self._signature()
+        if signature is not None:
+            check_template(self.lock, "lock", self.name, signature.parameters)
+            check_template(self.idempotency_key, "idempotency_key", self.name, signature.parameters)
+
+    @property
+    def lock_policy(self) -> LockPolicy | None:
+        """The task's lock, as a value."""
+        return lock_policy(self.name, self.lock, self.lock_timeout, self.lock_blocking_timeout)
 
     def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
         """Return the result of a call of this task, by id."""

@@ -19,7 +19,10 @@ from typing import Any
 from longshore import Longshore
 from longshore.brokers.port import Owner, QueueSpec
 from longshore.worker.board import Board
+from longshore.worker.conditions import Conditions
+from longshore.worker.locks import LockPipe
 from longshore.worker.options import WorkerOptions
+from longshore.worker.rates import RateChanges
 from longshore.worker.signals import WakePipe
 from longshore.worker.tasks import TaskProcess
 from tests.bench.servers import QUEUE, Servers, clean_up_on_sigterm
@@ -59,7 +62,8 @@ def _process(app: Longshore, count: int, *, early: bool) -> tuple[TaskProcess, C
     """A process that drains itself after the last task."""
     app.broker.declare([QueueSpec(QUEUE)])
     options = WorkerOptions(queues=(QUEUE,), concurrency=1, worker="profile", name="profile", late_by_default=not early)
-    process = TaskProcess(app, options, Owner("profile", 1), [Board(1).pen(0)], WakePipe())
+    conditions = Conditions(app, options.worker, LockPipe(), RateChanges())
+    process = TaskProcess(app, options, Owner("profile", 1), [Board(1).pen(0)], WakePipe(), conditions)
     ran = [0]
 
     @app.task(name="bench.noop")

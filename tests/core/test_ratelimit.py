@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +9,6 @@ from hypothesis import strategies as st
 from longshore.core.ratelimit import (
     HORIZON_SECONDS,
     LATE_SECONDS,
-    Rate,
     delay_without_turn,
     is_in_time,
     parse_rate,
@@ -21,22 +18,13 @@ from longshore.exceptions import ImproperlyConfigured
 
 @pytest.mark.parametrize(
     ("text", "interval"),
-    [
-        ("100/m", 0.6),
-        ("10/s", 0.1),
-        ("1000/h", 3.6),
-        (5, 0.2),
-        (0.5, 2.0),
-        ("2", 0.5),
-        (" 3 / m ", 20.0),
-        (0, math.inf),
-    ],
+    [("100/m", 0.6), ("10/s", 0.1), ("1000/h", 3.6), (5, 0.2), (0.5, 2.0), ("2", 0.5), (" 3 / m ", 20.0)],
 )
 def test_celerys_syntax(text, interval):
     assert parse_rate(text).interval == pytest.approx(interval)
 
 
-@pytest.mark.parametrize("nothing", [None, ""])
+@pytest.mark.parametrize("nothing", [None, "", 0, "0/m"])
 def test_no_limit(nothing):
     assert parse_rate(nothing) is None
 
@@ -66,6 +54,6 @@ def test_whoever_has_no_turn_asks_again_before_the_given_turns_run_out(draw):
 def test_a_turn_holds_for_a_while():
     assert is_in_time(10.0, 10.0)
     assert is_in_time(10.0, 10.0 + LATE_SECONDS)
-    assert not is_in_time(10.0, 9.5)
+    assert is_in_time(10.0, 9.5), "the clock of another host may be behind"
+    assert not is_in_time(10.0, 9.9 - LATE_SECONDS)
     assert not is_in_time(10.0, 10.1 + LATE_SECONDS)
-    assert Rate(0, 1.0).interval == math.inf

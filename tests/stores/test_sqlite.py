@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def test_expired_rows_leave_the_file(store: Store, tmp_path: Path) -> None:
         store.acquire(f"report:{number}", "a", expires=0.001)
         store.count(f"chord:{number}", "a", expires=0.001)
         store.claim_once(f"tick:{number}", "a", expires=0.001)
+    time.sleep(0.01)
     store.acquire("last", "a", expires=60)
     store.count("last", "a", expires=60)
     with sqlite3.connect(tmp_path / "state.db") as connection:

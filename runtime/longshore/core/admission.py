@@ -52,8 +52,31 @@ class Bury:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """Its lock is held, or its turn under the rate limit is later: into the broker's delayed store."""
+
+    due_at: float
+    header: dict[str, object]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """It will not run: FAILURE with this exception of ours, and a dead letter where failed tasks are kept."""
+
+    exception: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Another copy of it runs, or has run."""
+
+
 _RUN = Run()
-Admission = Run | Wait | Park | Expired | Bury
+Refusal = Wait | Park | Postpone | Expired | Fail | Drop | Bury
+Admission = Run | Refusal
 
 
 def admit(call: TaskCall, deliveries: int, known: Container[str], policy: DeadLetterPolicy, now: datetime) -> Admission:

@@ -13,7 +13,7 @@ import msgspec
 
 from longshore.encoding import JSON_ONLY, decoded, encoded
 from longshore.exceptions import MessageError
-from longshore.message import Message, dump_body
+from longshore.message import ONCE_HEADER, Message, dump_body
 
 REPR_LIMIT = 1024
 BODY_PARTS = 3  # args, kwargs, embed
@@ -39,6 +39,8 @@ class TaskCall(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None = None
     ignore_result: bool | None = None
     tick: dict[str, Any] | None = None
+    once: dict[str, Any] | None = None
+    """Of a call with an idempotency key."""
 
 
 _NO_EMBED: Mapping[str, None] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -144,6 +146,7 @@ def parse_call(message: Message, accept: frozenset[str] = JSON_ONLY) -> TaskCall
         group=headers.get("group"),
         ignore_result=headers.get("ignore_result"),
         tick=headers.get(TICK_HEADER),
+        once=headers.get(ONCE_HEADER),
     )
 
 

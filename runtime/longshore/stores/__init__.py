@@ -9,9 +9,14 @@ from longshore.brokers.schemes import REDIS
 from longshore.exceptions import ImproperlyConfigured, one_url, redact_url
 from longshore.stores.port import Store
 
-__all__ = ["open_store"]
+__all__ = ["open_store", "store_url"]
 
 _MODULES = {"sqlite": "longshore.stores.sqlite", **dict.fromkeys(REDIS, "longshore.stores.redis")}
+
+
+def store_url(*urls: str | None) -> str | None:
+    """Return the first of these addresses that can be a store; `None` when none can (RabbitMQ alone)."""
+    return next((url for url in urls if url and urlsplit(url).scheme.lower() in _MODULES), None)
 
 
 def open_store(url: str) -> Store:

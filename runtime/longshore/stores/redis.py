@@ -53,8 +53,6 @@ class RedisStore:
 
     def take(self, key: str, rate: Rate, *, count: int = 1, horizon: float = 0.0) -> Turn:
         """Take turns, or say when the next one is."""
-        if not rate.count:
-            return Turn(math.inf, taken=False)
         reply: Any = self._server.run(
             "take", f"longshore:1:rate:{key}", round(rate.interval * 1e6), count, round(horizon * 1e6)
         )

@@ -6,7 +6,6 @@ when they are first needed, so that a file of an older version gains them and ke
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -115,16 +114,15 @@ class SQLiteStore:
 
     def take(self, key: str, rate: Rate, *, count: int = 1, horizon: float = 0.0) -> Turn:
         """Take turns, or say when the next one is."""
-        if not rate.count:
-            return Turn(math.inf, taken=False)
 
         def work(connection: sqlite3.Connection) -> Turn:
             now = _now()
+            interval = round(rate.interval * 1e6)
             rows = connection.execute("SELECT turn FROM turns WHERE key = ?", (key,)).fetchall()
-            turn = max(rows[0][0] if rows else 0, now)
+            turn = max(rows[0][0] + interval if rows else 0, now)
             taken = turn - now <= horizon * 1e6
             if taken:
-                connection.execute(_TAKE, (key, turn + round(rate.interval * count * 1e6)))
+                connection.execute(_TAKE, (key, turn + interval * (count - 1)))
             return Turn((turn - now) / 1e6, taken=taken)
 
         return self._write(work)

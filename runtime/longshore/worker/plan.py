@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from longshore.app import Longshore
+from longshore.core.locks import LockPolicy
 from longshore.core.protocol import TaskCall
+from longshore.core.ratelimit import Rate, parse_rate
 from longshore.policy import AckPolicy
 from longshore.task import Task
 from longshore.worker.options import WorkerOptions
@@ -21,6 +23,14 @@ class TaskPlan:
     """Whether the state STARTED is stored."""
     has_backend: bool
     ignored: bool
+    lock: LockPolicy | None = None
+    rate: Rate | None = None
+    """The task's own rate limit, the settings' default included; a command may have changed it since."""
+
+    @property
+    def begins_alone(self) -> bool:
+        """Whether it is not begun together with others: a lock is not held while others run."""
+        return self.ack.late or self.lock is not None or self.rate is not None
 
     def keeps_result_of(self, call: TaskCall) -> bool:
         """Whether this call's result is stored: its own word wins over the task's, and that over the app's."""
@@ -55,5 +65,7 @@ class Plans:
             ack=task.ack_policy(late_by_default=self._options.late_by_default),
             tracked=conf.task_track_started if task.track_started is None else task.track_started,
             has_backend=self._app.has_backend,
+            lock=task.lock_policy,
+            rate=parse_rate(conf.task_default_rate_limit if task.rate_limit is None else task.rate_limit),
             ignored=conf.task_ignore_result if task.ignore_result is None else task.ignore_result,
         )

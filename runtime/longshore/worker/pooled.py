@@ -17,6 +17,7 @@ from longshore.brokers.port import Broker, Consumer, Owner
 from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BackendError, BrokerError, BrokerRefused
 from longshore.worker.board import Pen
+from longshore.worker.conditions import Conditions
 from longshore.worker.endings import Endings, close
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans
@@ -67,14 +68,22 @@ class LoopExecutor:
 class PooledProcess:
     """The loop of one process with many slots. `wake` is rung by signals and by tasks that end."""
 
-    def __init__(self, app: Longshore, options: WorkerOptions, owner: Owner, pens: list[Pen], wake: WakePipe) -> None:
+    def __init__(
+        self,
+        app: Longshore,
+        options: WorkerOptions,
+        owner: Owner,
+        pens: list[Pen],
+        wake: WakePipe,
+        conditions: Conditions,
+    ) -> None:
         self._options = options
         self._owner = owner
         self._wake = wake
         self._broker: Broker = app.broker
         plans = Plans(app, options)
         self._endings = Endings(app, plans, self._pause)
-        self._runs = Runs(app, options, plans, self._endings)
+        self._runs = Runs(app, options, plans, self._endings, conditions)
         self._first_pen = pens[0]
         self._free = list(pens)
         self._slots = len(pens)

@@ -12,30 +12,27 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 
 from longshore import signals
 from longshore.app import Longshore
 from longshore.brokers.port import Claim, Consumer
-from longshore.core.admission import Bury, Expired, Park, admit
+from longshore.core.admission import Bury, Drop, Expired, Fail, Park, Postpone, admit
 from longshore.core.admission import Run as RunNow
 from longshore.core.protocol import TaskCall, parse_call
 from longshore.core.protocol1 import upgraded
 from longshore.core.refusal import refuse
 from longshore.core.settle import STARTED, Failed, Outcome, State, Succeeded, Verdict, settle, succeeded
 from longshore.encoding import CONTENT_TYPES
-from longshore.exceptions import BackendError, LongshoreError, MessageError
+from longshore.exceptions import BackendError, BrokerError, MessageError
 from longshore.execution import Execution, Run, execute, execute_async
-from longshore.stores import open_store
-from longshore.stores.port import Store
 from longshore.worker.board import Pen, about
+from longshore.worker.conditions import Conditions
 from longshore.worker.endings import Ending, Endings, meta_of
+from longshore.worker.locks import Hold
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans, TaskPlan
 
 logger = logging.getLogger("longshore.worker")
-
-TICK_MEMORY_SECONDS = 24 * 3600.0
 
 
 @dataclass(slots=True)
@@ -45,6 +42,8 @@ class Prepared:
     claim: Claim
     plan: TaskPlan
     run: Run
+    hold: Hold | None = None
+    """The lock that this run has."""
     execution: Execution | None = None
     seconds: float = 0.0
 
@@ -52,12 +51,15 @@ class Prepared:
 class Runs:
     """The three steps for one process."""
 
-    def __init__(self, app: Longshore, options: WorkerOptions, plans: Plans, endings: Endings) -> None:
+    def __init__(
+        self, app: Longshore, options: WorkerOptions, plans: Plans, endings: Endings, conditions: Conditions
+    ) -> None:
         self._app = app
         self._options = options
         self._plans = plans
         self._endings = endings
         self._accept = frozenset(CONTENT_TYPES[name] for name in app.conf.accept_content)
+        self._conditions = conditions
 
     # -- before ------------------------------------------------------------------------------------------------------
 
@@ -73,20 +75,21 @@ class Runs:
             admission = admit(call, claim.deliveries, self._app.tasks, dead, now)
         except MessageError as error:
             admission = Bury("Undecodable", str(error))
-        if not isinstance(admission, RunNow):
-            self._tell(claim, call, admission)
-            if call is not None and isinstance(admission, Park):
-                pen.parked(call.name)
-            verdict = refuse(admission, claim.message, claim.queue, dead=dead, deliveries=claim.deliveries, now=now)
-        elif call is not None and not self._is_second_copy(call):
-            return self._prepared(claim, call)
-        else:
-            verdict = Verdict()
+        if call is not None and isinstance(admission, RunNow):
+            plan = self._plans.of(call.name)
+            answer = self._conditions.admit(call, plan)
+            if answer is None or isinstance(answer, Hold):
+                return self._prepared(claim, call, plan, answer)
+            admission = answer
+        assert not isinstance(admission, RunNow)
+        self._tell(claim, call, admission)
+        if call is not None and isinstance(admission, Park):
+            pen.parked(call.name)
+        verdict = refuse(admission, claim.message, claim.queue, dead=dead, deliveries=claim.deliveries, now=now)
         self._endings.add(Ending(claim, call, verdict, acknowledged=False))
         return None
 
-    def _prepared(self, claim: Claim, call: TaskCall) -> Prepared:
-        plan = self._plans.of(call.name)
+    def _prepared(self, claim: Claim, call: TaskCall, plan: TaskPlan, hold: Hold | None) -> Prepared:
         run = Run(
             call,
             claim.message,
@@ -97,18 +100,27 @@ class Runs:
             ignore_result=not plan.keeps_result_of(call),
             request_type=plan.task.Request,
         )
-        return Prepared(claim, plan, run)
+        return Prepared(claim, plan, run, hold)
 
     def begin(self, consumer: Consumer, group: Sequence[Prepared]) -> None:
         """Just before these start: acknowledge the early-acked ones, so that nobody gets their messages again."""
         early = [each.claim for each in group if not each.plan.ack.late]
         if early:
-            consumer.acknowledge_now(early)
+            try:
+                consumer.acknowledge_now(early)
+            except BrokerError:
+                self._free(group)
+                raise
         for each in group:
             if signals.task_received.receivers:
                 signals.task_received.send(consumer, request=each.run.request)
             if each.plan.tracked and not each.run.ignore_result:
                 self._announce(each.run.call)
+
+    def _free(self, group: Sequence[Prepared]) -> None:
+        for each in group:
+            if each.hold is not None:
+                self._conditions.free(each.hold)
 
     def _tell(self, claim: Claim, call: TaskCall | None, admission: object) -> None:
         """Say what does not run, and why, in the log and to whoever listens."""
@@ -118,6 +130,12 @@ class Runs:
                 logger.warning("%s: %s", what, reason)
                 if call is not None:
                     signals.task_unknown.send(self, name=call.name, id=call.id, message=claim.message, exc=reason)
+            case Postpone(_, _, reason):
+                logger.debug("%s waits: %s", what, reason)
+            case Drop():
+                logger.info("%s does not run: another copy of it did", what)
+            case Fail(exception, text):
+                logger.error("%s failed: %s: %s", what, exception, text)
             case Bury(_, text):
                 logger.error("%s goes to the dead letters: %s", what, text)
                 signals.task_rejected.send(self, message=claim.message, exc=text)
@@ -127,21 +145,6 @@ class Runs:
                     request = Run(call, claim.message, claim.queue).request
                     task = self._app.tasks.get(call.name)
                     signals.task_revoked.send(task, request=request, terminated=False, signum=None, expired=True)
-
-    def _is_second_copy(self, call: TaskCall) -> bool:
-        """A tick published twice runs once, where there is a store; the same copy may run again after a crash."""
-        if call.tick is None or self._store is None:
-            return False
-        key, copy = f"tick:{call.tick.get('schedule')}:{call.tick.get('time')}", str(call.tick.get("copy"))
-        return not self._store.claim_once(key, copy, expires=TICK_MEMORY_SECONDS)
-
-    @cached_property
-    def _store(self) -> Store | None:
-        url = self._app.conf.store_url or self._app.conf.broker_url
-        try:
-            return open_store(url)
-        except LongshoreError:  # RabbitMQ alone has none: ticks are at-least-once there
-            return None
 
     def _announce(self, call: TaskCall) -> None:
         state = State(STARTED, {"pid": os.getpid(), "hostname": self._options.name})
@@ -176,6 +179,7 @@ class Runs:
         """Decide what becomes of the message and the result, and note it."""
         claim, execution, plan = prepared.claim, prepared.execution, prepared.plan
         assert execution is not None
+        self._free([prepared])
         outcome = execution.outcome
         verdict = succeeded(outcome.value) if isinstance(outcome, Succeeded) else self._settle(prepared, outcome)
         if _is_told(outcome):

@@ -22,9 +22,12 @@ from longshore.brokers.port import Owner, QueueSpec, Started
 from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BrokerRefused, BrokerUnavailable, LongshoreError
 from longshore.worker.board import Board
+from longshore.worker.conditions import Conditions, check_store
 from longshore.worker.keeper import Keeper
+from longshore.worker.locks import LockKeeper
 from longshore.worker.logs import FIELDS
 from longshore.worker.options import WorkerOptions
+from longshore.worker.rates import RateChanges
 from longshore.worker.signals import WakePipe, die_with
 from longshore.worker.tasks import TaskProcess
 
@@ -61,6 +64,10 @@ class Supervisor:
         self._wake = WakePipe()
         self._next_slot = 0
         self._children = [Child(rows, self._new_owner()) for rows in _rows(options)]
+        check_store(app, app.tasks)
+        self._locks = LockKeeper(app.open_store)
+        self.rate_changes = RateChanges()
+        self._conditions = Conditions(app, options.worker, self._locks.pipe, self.rate_changes)
         self._keeper = Keeper(app.broker, options, self._board, app.tasks)
         self._pid = os.getpid()
         self._stops = 0
@@ -90,12 +97,14 @@ class Supervisor:
         for child in self._children:
             self._start(child)
         self._keeper.start([child.owner for child in self._children])
+        self._locks.start()
         server = self._serve_health()
         what, queues = f"{self._options.concurrency} {self._options.execution}", ", ".join(self._options.queues)
         logger.info("worker %s ready: %s on %s", self._options.name, what, queues)
         signals.worker_ready.send(self)
         self._supervise()
         self._keeper.stop()
+        self._locks.stop()
         if server is not None:
             server.close()
         signals.worker_shutdown.send(self)
@@ -185,7 +194,7 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         signals.worker_before_create_process.send(self)
-        with self._keeper.resting():
+        with self._keeper.resting(), self._locks.resting():
             child.pid = os.fork()
         if child.pid == 0:
             self._child_main(child)
@@ -219,10 +228,10 @@ class Supervisor:
     def _process(self, child: Child, wake: WakePipe) -> TaskProcess | PooledProcess:
         pens = [self._board.pen(row) for row in child.rows]
         if self._options.execution == "processes":
-            return TaskProcess(self._app, self._options, child.owner, pens, wake)
+            return TaskProcess(self._app, self._options, child.owner, pens, wake, self._conditions)
         from longshore.worker.pooled import PooledProcess
 
-        return PooledProcess(self._app, self._options, child.owner, pens, wake)
+        return PooledProcess(self._app, self._options, child.owner, pens, wake, self._conditions)
 
     def _reap(self) -> None:
         """Collect whoever has ended: as process 1 of a container, also what a task's own children have left behind."""
@@ -239,6 +248,7 @@ class Supervisor:
             doing = f"running {', '.join(started)}" if started else "idle"
             logger.warning("process %d died by %s while %s; its claims go back", child.pid, how, doing)
             self._keeper.orphan(child.owner, [Started(task) for task in started])
+        self._locks.died(child.pid)
         for row in child.rows:
             self._board.clear_run(row)
         child.quick_deaths = child.quick_deaths + 1 if time.monotonic() - child.started_at < QUICK_DEATH_SECONDS else 0

@@ -14,6 +14,7 @@ from longshore.core.backoff import reconnect_delay
 from longshore.core.readahead import ReadAhead
 from longshore.exceptions import BackendError, BrokerError, BrokerRefused
 from longshore.worker.board import Pen
+from longshore.worker.conditions import Conditions
 from longshore.worker.endings import Endings, close
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans
@@ -30,7 +31,15 @@ GROUP, GROUP_SECONDS = 16, 0.001
 class TaskProcess:
     """The loop of one process. `wake` is rung by signals."""
 
-    def __init__(self, app: Longshore, options: WorkerOptions, owner: Owner, pens: list[Pen], wake: WakePipe) -> None:
+    def __init__(
+        self,
+        app: Longshore,
+        options: WorkerOptions,
+        owner: Owner,
+        pens: list[Pen],
+        wake: WakePipe,
+        conditions: Conditions,
+    ) -> None:
         self._options = options
         self._owner = owner
         self._pen = pens[0]
@@ -39,7 +48,7 @@ class TaskProcess:
         self._read_ahead = ReadAhead()
         self._plans = Plans(app, options)
         self._endings = Endings(app, self._plans, self._pause)
-        self._runs = Runs(app, options, self._plans, self._endings)
+        self._runs = Runs(app, options, self._plans, self._endings, conditions)
         self._draining = False
 
     def drain(self) -> None:
@@ -123,7 +132,7 @@ class TaskProcess:
             expected += self._read_ahead.expected(name)
             if size and expected > GROUP_SECONDS:
                 return size
-            if self._plans.of(name).ack.late:
+            if self._plans.of(name).begins_alone:
                 return size or 1
         return min(GROUP, len(claims) - at)
 
