@@ -18,14 +18,23 @@ APP = "tests.worker.tasks_for_tests:app"
 class Bench:
     """A folder with effects, a broker, results, and a client on them."""
 
-    def __init__(self, folder: Path, broker: str, results: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        broker: str,
+        results: str,
+        monkeypatch: pytest.MonkeyPatch,
+        app: Longshore = tasks.app,
+        path: str = APP,
+    ) -> None:
+        self.path = path
         self.folder = folder
         self.broker = broker
         self.effects_file = folder / "effects"
         self.environ = {"EFFECTS": str(self.effects_file), "LONGSHORE_RESULT_BACKEND": results}
         monkeypatch.setenv("LONGSHORE_BROKER_URL", broker)
         monkeypatch.setenv("LONGSHORE_RESULT_BACKEND", results)
-        self.app: Longshore = tasks.app
+        self.app = app
         self.app.close()
         self.queue = f"q-{uuid.uuid4().hex[:8]}"
         monkeypatch.setitem(self.app.conf, "task_default_queue", self.queue)
@@ -33,7 +42,7 @@ class Bench:
 
     def worker(self, *options: str):
         return running_worker(
-            APP, "-Q", self.queue, *options, broker=self.broker, log=self.folder / "log", environ=self.environ
+            self.path, "-Q", self.queue, *options, broker=self.broker, log=self.folder / "log", environ=self.environ
         )
 
     def effects(self) -> list[str]:
@@ -66,14 +75,19 @@ class Bench:
         pytest.param("rabbitmq", marks=pytest.mark.integration),
     ]
 )
-def bench(request, tmp_path, monkeypatch):
+def servers(request, tmp_path) -> tuple[str, str]:
+    """The addresses of a broker and of results (a store as well, where the broker is none)."""
     results = f"sqlite:///{tmp_path}/results.db"
     if request.param == "sqlite":
-        broker = f"sqlite:///{tmp_path}/broker.db"
-    elif request.param == "redis":
-        broker = results = request.getfixturevalue("redis_url")
-    else:
-        broker = request.getfixturevalue("rabbitmq_url")
-    bench = Bench(tmp_path, broker, results, monkeypatch)
+        return f"sqlite:///{tmp_path}/broker.db", results
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_url")
+        return url, url
+    return request.getfixturevalue("rabbitmq_url"), results
+
+
+@pytest.fixture
+def bench(servers, tmp_path, monkeypatch):
+    bench = Bench(tmp_path, *servers, monkeypatch)
     yield bench
     bench.app.close()
