@@ -179,7 +179,8 @@ class Runs:
         """Decide what becomes of the message and the result, and note it."""
         claim, execution, plan = prepared.claim, prepared.execution, prepared.plan
         assert execution is not None
-        self._free([prepared])
+        if prepared.hold is not None:
+            self._free([prepared])
         outcome = execution.outcome
         verdict = succeeded(outcome.value) if isinstance(outcome, Succeeded) else self._settle(prepared, outcome)
         if _is_told(outcome):
