@@ -10,9 +10,12 @@ from collections.abc import Iterator, Sequence
 from longshore.app import Longshore
 from longshore.brokers.port import Owner, QueueSpec
 from longshore.worker.board import Board
+from longshore.worker.conditions import Conditions, check_store
 from longshore.worker.keeper import Keeper
+from longshore.worker.locks import LockKeeper
 from longshore.worker.options import Execution, WorkerOptions
 from longshore.worker.pooled import PooledProcess
+from longshore.worker.rates import RateChanges
 from longshore.worker.signals import WakePipe
 
 STOP_SECONDS = 30.0
@@ -46,10 +49,14 @@ def start_worker(
     )
     app.broker.declare([QueueSpec(queue) for queue in options.queues])
     board, wake, owner = Board(concurrency), WakePipe(), Owner(name, 1)
-    process = PooledProcess(app, options, owner, [board.pen(slot) for slot in range(concurrency)], wake)
+    check_store(app, app.tasks)
+    locks = LockKeeper(app.open_store)
+    conditions = Conditions(app, name, locks.pipe, RateChanges())
+    process = PooledProcess(app, options, owner, [board.pen(slot) for slot in range(concurrency)], wake, conditions)
     keeper = Keeper(app.broker, options, board, app.tasks)
     thread = threading.Thread(target=process.run, name="longshore-worker", daemon=True)
     keeper.start([owner])
+    locks.start()
     thread.start()
     try:
         yield options
@@ -58,5 +65,6 @@ def start_worker(
         wake.ring()
         thread.join(STOP_SECONDS)
         keeper.stop()
+        locks.stop()
         if thread.is_alive():
             raise TimeoutError(f"the worker did not end within {STOP_SECONDS:.0f} s: a task still runs")

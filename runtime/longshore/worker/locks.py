@@ -7,7 +7,6 @@ held. When the supervisor dies too (the pod, the node), the lock is free when it
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import select
@@ -49,7 +48,11 @@ class LockPipe:
         self.reader, self.writer = os.pipe()
         for end in (self.reader, self.writer):
             os.set_blocking(end, False)
-            fcntl.fcntl(end, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+
+    def close(self) -> None:
+        """Close both ends."""
+        os.close(self.reader)
+        os.close(self.writer)
 
     def taken(self, hold: Hold) -> None:
         """Say that this process holds a lock."""
@@ -110,6 +113,10 @@ class LockKeeper:
         self._ring()
         if self._thread is not None:
             self._thread.join(timeout=10)
+            if not self._thread.is_alive():
+                self.pipe.close()
+        if self._store is not None:
+            self._store.close()
 
     def _ring(self) -> None:
         if self._thread is not None:
