@@ -15,6 +15,7 @@ from longshore.exceptions import ImproperlyConfigured, LongshoreError
 _COMMANDS = {
     "worker": "longshore.cli.worker:worker",
     "call": "longshore.cli.call:call",
+    "completion": "longshore.cli.completion:completion",
     "queue": "longshore.cli.queue:queue",
     "dead": "longshore.cli.dead:dead",
     "manifests": "longshore.cli.manifests:manifests",
@@ -52,7 +53,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command; a user's mistake is one line on standard error and exit code 2, a failure 1."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False, prog_name="longshore")
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:
