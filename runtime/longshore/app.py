@@ -10,7 +10,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from longshore import signals
 from longshore.brokers import open_broker
@@ -31,6 +31,9 @@ from longshore.stores.port import Store
 from longshore.task import Request
 from longshore.task import Task as BaseTask
 from longshore.utils.imports import import_object, import_related
+
+if TYPE_CHECKING:
+    from longshore.control import Control
 
 
 class Longshore:
@@ -317,6 +320,15 @@ class Longshore:
 
     def _store_url(self) -> str | None:
         return store_url(self.conf.store_url, self.conf.broker_url, self.conf.result_backend)
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    @property
+    def control(self) -> Control:
+        """Remote control of the workers: ``app.control.inspect().active()``, ``app.control.revoke(…)``, etc."""
+        from longshore.control import Control  # a client that only sends never needs it
+
+        return Control(self)
 
     # -- results -----------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,19 @@ class Names:
     event_queue_ttl: float = 5.0
     event_queue_prefix: str = "celeryev"
 
+    @classmethod
+    def of(cls, conf: Mapping[str, Any]) -> Names:
+        """Return the names of an app's settings."""
+        return cls(
+            control=conf["control_exchange"],
+            events=conf["event_exchange"],
+            control_queue_expires=conf["control_queue_expires"],
+            control_queue_ttl=conf["control_queue_ttl"],
+            event_queue_expires=conf["event_queue_expires"],
+            event_queue_ttl=conf["event_queue_ttl"],
+            event_queue_prefix=conf["event_queue_prefix"],
+        )
+
     @property
     def commands_exchange(self) -> str:
         """Where commands are published."""
@@ -111,8 +124,12 @@ class ControlLine(Protocol):
     def held(self, worker: str, queues: Sequence[str]) -> list[tuple[str, Message]] | None:
         """Return what a worker's processes hold, by queue; `None` where only they know."""
 
-    def delayed(self, queues: Sequence[str], limit: int) -> list[Waiting]:
-        """Return the delayed messages of these queues, the next due first, without touching them."""
+    def delayed(self, queues: Sequence[str], limit: int, *, behind: bool = False) -> list[Waiting]:
+        """Return the delayed messages of these queues, the next due first; they stay where they are.
+
+        A Celery client puts them into the queue itself, from where the first idle worker moves them. With `behind` they
+        are looked for there as well, even where a message that was looked at counts as redelivered (RabbitMQ).
+        """
 
     def close(self) -> None:
         """Stop listening."""

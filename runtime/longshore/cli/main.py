@@ -16,6 +16,8 @@ _COMMANDS = {
     "worker": "longshore.cli.worker:worker",
     "call": "longshore.cli.call:call",
     "completion": "longshore.cli.completion:completion",
+    "inspect": "longshore.cli.inspect:inspect",
+    "task": "longshore.cli.task:task",
     "queue": "longshore.cli.queue:queue",
     "dead": "longshore.cli.dead:dead",
     "manifests": "longshore.cli.manifests:manifests",

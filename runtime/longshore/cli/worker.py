@@ -65,6 +65,7 @@ class DeadLetter(click.ParamType[tuple[str, DeadLetterPolicy]]):
               help="QUEUE=DEADQUEUE[:MAXDELIVERIES[:keep|drop]]: where messages go that cannot run any more, after how "
               "many started executions, and whether failed tasks are kept there. May be repeated.  "
               "[default: QUEUE=QUEUE.dead:5:drop]")  # fmt: skip
+@click.option("-E", "--task-events", is_flag=True, help="Publish task events, for `longshore events` and Flower.")
 @click.option("--http-port", type=click.IntRange(1, 65535), envvar="LONGSHORE_HTTP_PORT", show_envvar=True,
               help="Port of /healthz, /readyz and /metrics.  [default: off]")  # fmt: skip
 def worker(
@@ -80,6 +81,7 @@ def worker(
     ack_policy: str,
     drain_timeout: float,
     dead_letters: tuple[tuple[str, DeadLetterPolicy], ...],
+    task_events: bool,
     http_port: int | None,
 ) -> int:
     """Run the tasks of APP (MODULE:ATTRIBUTE, such as shop.tasks:app) from its queues, in the foreground.
@@ -101,6 +103,7 @@ def worker(
         drain_seconds=drain_timeout,
         http_port=http_port,
         pool=os.environ.get("LONGSHORE_POOL"),
+        task_events=task_events or loaded.conf.worker_send_task_events,
         dead_letters=dict(dead_letters),
     )
     from longshore.worker.supervisor import Supervisor

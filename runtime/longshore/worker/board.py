@@ -90,6 +90,11 @@ class Board:
         """How many tasks run at a time."""
         return self.slots - len(self._unused)
 
+    @property
+    def spare(self) -> int:
+        """How many more there could be."""
+        return self._most - self.capacity
+
     def add(self) -> int | None:
         """Take a row into use; `None` when there is no more."""
         if self._unused:

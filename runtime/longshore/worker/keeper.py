@@ -36,6 +36,9 @@ class Keeper:
         self._options = options
         self._board = board
         self._tasks = tuple(sorted(tasks))
+        self._queues = options.queues
+        self._all_queues = options.queues
+        """With those that it worked on before: processes may still hold claims of them."""
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._owners: list[Owner] = []
@@ -58,9 +61,10 @@ class Keeper:
         with self._lock:
             yield
 
-    def live(self, owners: Sequence[Owner]) -> None:
-        """Say which processes live now."""
-        self._owners = list(owners)
+    def live(self, owners: Sequence[Owner], queues: tuple[str, ...]) -> None:
+        """Say which processes live now, and what they work on."""
+        self._owners, self._queues = list(owners), queues
+        self._all_queues = tuple(dict.fromkeys((*self._all_queues, *queues)))
 
     def orphan(self, owner: Owner, started: Sequence[Started]) -> None:
         """Give back, at once and until it succeeds, what a dead process held."""
@@ -101,19 +105,19 @@ class Keeper:
 
     def _keep(self) -> None:
         slots = [owner.slot for owner in self._owners]
-        self._broker.keep_claims(self._options.worker, slots, self._options.queues)
+        self._broker.keep_claims(self._options.worker, slots, self._all_queues)
         self._broker.report(self._report())
         signals.heartbeat_sent.send(self)
 
     def _release_orphans(self) -> None:
         while self._orphans:
             owner, started = self._orphans[0]
-            count = self._broker.release_owner(owner, self._options.queues, started)
+            count = self._broker.release_owner(owner, self._all_queues, started)
             logger.info("%d claims of %s are back in their queues", count, owner)
             self._orphans.pop(0)
 
     def _sweep(self) -> None:
-        self._broker.sweep(self._options.queues)
+        self._broker.sweep(self._all_queues)
 
     def _report(self) -> WorkerReport:
         slots = [self._board.read(index) for index in range(self._board.slots)]
@@ -121,8 +125,8 @@ class Keeper:
             worker=self._options.worker,
             name=self._options.name,
             pool=self._options.pool,
-            queues=self._options.queues,
-            capacity=len(slots),
+            queues=self._queues,
+            capacity=self._board.capacity,
             busy=sum(slot.busy for slot in slots),
             held=sum(slot.held for slot in slots),
             processed=sum(slot.processed for slot in slots),

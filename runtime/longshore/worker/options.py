@@ -30,6 +30,8 @@ class WorkerOptions:
     drain_seconds: float = DEFAULT_DRAIN_SECONDS
     http_port: int | None = None
     pool: str | None = None
+    task_events: bool = False
+    """Publish task events from the start; remote control may change it."""
     dead_letters: dict[str, DeadLetterPolicy] = field(default_factory=dict)
 
     def dead_letter(self, queue: str) -> DeadLetterPolicy:

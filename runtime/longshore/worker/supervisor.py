@@ -13,12 +13,11 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from longshore import signals
 from longshore.app import Longshore
-from longshore.brokers.port import Owner, QueueSpec, Started
+from longshore.brokers.port import QueueSpec, Started
 from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BrokerRefused, BrokerUnavailable, LongshoreError
 from longshore.worker.board import Board
@@ -28,10 +27,12 @@ from longshore.worker.locks import LockKeeper
 from longshore.worker.logs import FIELDS
 from longshore.worker.options import WorkerOptions
 from longshore.worker.rates import RateChanges
+from longshore.worker.roster import Child, Roster
 from longshore.worker.signals import WakePipe, die_with
 from longshore.worker.tasks import TaskProcess
 
 if TYPE_CHECKING:
+    from longshore.worker.control.node import ControlNode
     from longshore.worker.health import HealthServer
     from longshore.worker.pooled import PooledProcess
 
@@ -41,43 +42,34 @@ QUICK_DEATH_SECONDS = 5.0
 MAX_RESTART_DELAY_SECONDS = 10.0
 
 
-@dataclass(slots=True)
-class Child:
-    """One process, as its supervisor sees it."""
-
-    rows: range
-    """Its rows on the board, one a slot."""
-    owner: Owner
-    pid: int = 0
-    started_at: float = 0.0
-    quick_deaths: int = 0
-    restart_at: float = field(default=0.0)
-
-
 class Supervisor:
     """Runs a worker until it is drained; `run` returns the exit code."""
 
     def __init__(self, app: Longshore, options: WorkerOptions) -> None:
         self._app = app
-        self._options = options
         self._board = Board(options.concurrency)
+        self._board.events_wanted = options.task_events
         self._wake = WakePipe()
-        self._next_slot = 0
-        self._children = [Child(rows, self._new_owner()) for rows in _rows(options)]
         check_store(app, app.tasks)
         self._locks = LockKeeper(app.open_store)
         self.rate_changes = RateChanges()
         self._conditions = Conditions(app, options.worker, self._locks.pipe, self.rate_changes)
+        self._roster = Roster(options, self._board, self._wake, lambda: self._stop(signal.SIGTERM, None))
+        self._roster.changed = self._tell_keeper
+        self._children = self._roster.children
         self._keeper = Keeper(app.broker, options, self._board, app.tasks)
+        self._control: ControlNode | None = None
         self._pid = os.getpid()
         self._stops = 0
         self._kill_at = float("inf")
         self._exit_code = 0
 
-    def _new_owner(self) -> Owner:
-        """Owner numbers are never used twice: a claim of a dead child never looks like its successor's."""
-        self._next_slot += 1
-        return Owner(self._options.worker, self._next_slot)
+    @property
+    def _options(self) -> WorkerOptions:
+        return self._roster.options
+
+    def _tell_keeper(self) -> None:
+        self._keeper.live(self._roster.owners(), self._options.queues)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -96,13 +88,16 @@ class Supervisor:
         gc.freeze()  # the children's collectors leave the shared pages alone
         for child in self._children:
             self._start(child)
-        self._keeper.start([child.owner for child in self._children])
+        self._keeper.start(self._roster.owners())
         self._locks.start()
+        self._start_control()
         server = self._serve_health()
         what, queues = f"{self._options.concurrency} {self._options.execution}", ", ".join(self._options.queues)
         logger.info("worker %s ready: %s on %s", self._options.name, what, queues)
         signals.worker_ready.send(self)
         self._supervise()
+        if self._control is not None:
+            self._control.stop()
         self._keeper.stop()
         self._locks.stop()
         if server is not None:
@@ -143,6 +138,12 @@ class Supervisor:
         elif number == signal.SIGINT or self._stops > 2:  # noqa: PLR2004 - a second SIGTERM may come from a script
             self._kill_at = 0.0
 
+    def _start_control(self) -> None:
+        from longshore.worker.control.node import ControlNode
+
+        self._control = ControlNode(self._app, self._roster, self._board, self.rate_changes)
+        self._control.start()
+
     def _serve_health(self) -> HealthServer | None:
         if self._options.http_port is None:
             return None
@@ -159,6 +160,7 @@ class Supervisor:
     def _supervise(self) -> None:
         told = False
         while True:
+            self._roster.follow_orders()
             if self._stops and not told:
                 self._drain()
                 told = True
@@ -194,7 +196,8 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         signals.worker_before_create_process.send(self)
-        with self._keeper.resting(), self._locks.resting():
+        control = self._control.resting() if self._control is not None else contextlib.nullcontext()
+        with self._keeper.resting(), self._locks.resting(), control:
             child.pid = os.fork()
         if child.pid == 0:
             self._child_main(child)
@@ -249,13 +252,19 @@ class Supervisor:
             logger.warning("process %d died by %s while %s; its claims go back", child.pid, how, doing)
             self._keeper.orphan(child.owner, [Started(task) for task in started])
         self._locks.died(child.pid)
+        if child.is_leaving:
+            self._roster.release(child)
+            self._tell_keeper()
+            return
         for row in child.rows:
             self._board.clear_run(row)
+        if child.is_asked:
+            child.is_asked, child.started_at = False, 0.0  # it left as it was asked to: that is no quick death
         child.quick_deaths = child.quick_deaths + 1 if time.monotonic() - child.started_at < QUICK_DEATH_SECONDS else 0
         delay = min(MAX_RESTART_DELAY_SECONDS, reconnect_delay(child.quick_deaths)) if child.quick_deaths else 0.0
         child.pid, child.restart_at = 0, time.monotonic() + delay
-        child.owner = self._new_owner()
-        self._keeper.live([other.owner for other in self._children])
+        child.owner = self._roster.new_owner()
+        self._tell_keeper()
 
     def _restart_due(self) -> None:
         now = time.monotonic()
@@ -267,10 +276,3 @@ class Supervisor:
         for child in self._children:
             if child.pid:
                 os.kill(child.pid, number)  # not reaped yet, so the number is still its own
-
-
-def _rows(options: WorkerOptions) -> list[range]:
-    """A process a slot, or one process with all slots."""
-    if options.execution == "processes":
-        return [range(row, row + 1) for row in range(options.concurrency)]
-    return [range(options.concurrency)]

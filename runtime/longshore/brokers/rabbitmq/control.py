@@ -13,14 +13,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from longshore.brokers.control import EVERYTHING, Event, Mail, Names, Waiting, decode, encode, waiting_for
-from longshore.brokers.rabbitmq import delays, frames, methods
+from longshore.brokers.control import EVERYTHING, Event, Mail, Names, Waiting, decode, encode
+from longshore.brokers.rabbitmq import frames, methods, peeking
 from longshore.brokers.rabbitmq.address import Address, parse_address
 from longshore.brokers.rabbitmq.connection import Channel, Connection
 from longshore.brokers.rabbitmq.errors import RESOURCE_LOCKED, ChannelClosed, ConnectionLost
 from longshore.brokers.rabbitmq.frames import Received, publish_frames
-from longshore.brokers.rabbitmq.letters import opened
-from longshore.brokers.rabbitmq.tables import properties, read_properties, read_short_string
+from longshore.brokers.rabbitmq.tables import properties, read_properties
 from longshore.exceptions import BrokerUnavailable
 from longshore.message import JSON, Message
 
@@ -30,10 +29,6 @@ CALL_SECONDS = 5.0
 HEARTBEAT = 20
 _TAG = "control"
 _SLICE_SECONDS = HEARTBEAT / 4
-_LADDER_STAYS = (4, 0)
-"""From this version on a fetched message of a quorum queue counts towards a limit: the ladder is left alone."""
-_FETCH_AT_A_LEVEL = 200
-
 Listen = Callable[[Channel, float], None]
 
 
@@ -171,18 +166,13 @@ class RabbitMQLine:
         """RabbitMQ does not tell who holds what."""
         return None
 
-    def delayed(self, queues: Sequence[str], limit: int) -> list[Waiting]:
+    def delayed(self, queues: Sequence[str], limit: int, *, behind: bool = False) -> list[Waiting]:
         """Fetch what is in the ladder and give it back; where that would count against a message, nothing is known."""
         deadline = time.monotonic() + CALL_SECONDS
         connection = self._open(deadline)[0]
-        if connection.version >= _LADDER_STAYS:
-            return []
         try:
-            channel = connection.open_channel(deadline)
-            found = _fetch_ladder(channel, set(queues), deadline)
-            connection.close_channel(channel, deadline)
-        except ChannelClosed:  # no ladder: nothing was ever delayed
-            return []
+            found = peeking.delayed(connection, queues, deadline)
+            found += peeking.behind(connection, queues, limit, deadline) if behind else []
         except ConnectionLost:
             self._drop()
             raise
@@ -292,27 +282,3 @@ def _frames(connection: Connection, channel: Channel, exchange: str, letter: Eve
         mandatory=False,
         frame_max=connection.frame_max,
     )
-
-
-def _fetch_ladder(channel: Channel, queues: set[str], deadline: float) -> list[Waiting]:
-    """Ask every level at once, and again where there may be more; the channel's end gives everything back."""
-    found: list[Waiting] = []
-    levels = [delays.level(number) for number in range(delays.LEVELS)]
-    while levels:
-        portion = 1 if not found else _FETCH_AT_A_LEVEL
-        channel.write(b"".join(methods.get(channel.number, name, no_ack=False) * portion for name in levels), deadline)
-        more = []
-        for name in levels:
-            answers = [channel.next_answer(deadline) for _ in range(portion)]
-            messages = [answer for answer in answers if answer.method == frames.BASIC_GET_OK]
-            found += [waiting for each in messages if (waiting := _waiting(each, queues))]
-            if len(messages) == portion == 1:
-                more.append(name)
-        levels = more
-    return found
-
-
-def _waiting(answer: Received, queues: set[str]) -> Waiting | None:
-    _, at = read_short_string(answer.arguments, 9)
-    queue = read_short_string(answer.arguments, at)[0].split(".", delays.LEVELS)[-1]
-    return waiting_for(queue, opened(answer.properties, answer.body)[0]) if queue in queues else None

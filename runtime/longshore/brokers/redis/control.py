@@ -184,7 +184,7 @@ class RedisLine:
         found = [(q, element) for (q, _), values in zip(mine, answers, strict=True) for element in values]
         return [(queue, envelope.decode(element)[0]) for queue, element in found[:_HELD_LIMIT]]
 
-    def delayed(self, queues: Sequence[str], limit: int) -> list[Waiting]:
+    def delayed(self, queues: Sequence[str], limit: int, *, behind: bool = False) -> list[Waiting]:  # noqa: ARG002 - looking costs nothing here
         """Read the sorted sets, and what a Celery client has put into the lists with an `eta`."""
         data = b"".join(pack("ZRANGE", own(queue, "delayed"), 0, limit - 1, "WITHSCORES") for queue in queues)
         waiting = []

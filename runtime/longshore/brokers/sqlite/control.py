@@ -80,6 +80,8 @@ class SQLiteLine:
                 yield Mail(letter[1], letter[0])
 
     def _listen(self, name: str) -> None:
+        if self._ears is not None:
+            return
         folder = self._place()
         self._ears = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._ears.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
@@ -126,7 +128,7 @@ class SQLiteLine:
         rows = self._read(select, (worker, _AT_ONCE))
         return [(name, decode_message(body)) for name, body in rows if name in queues]
 
-    def delayed(self, queues: Sequence[str], limit: int) -> list[Waiting]:
+    def delayed(self, queues: Sequence[str], limit: int, *, behind: bool = False) -> list[Waiting]:  # noqa: ARG002 - looking costs nothing here
         """Read the delayed messages, and those with an ETA that no worker has moved there yet."""
         select = """SELECT messages.due_at, queues.name, messages.body FROM messages JOIN queues
         ON queues.id = messages.queue WHERE queues.name = ? AND messages.due_at > 0 ORDER BY messages.due_at LIMIT ?"""
