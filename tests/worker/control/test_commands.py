@@ -74,6 +74,9 @@ def test_a_command_that_is_unknown_or_fails_is_answered_and_the_node_lives_on(be
         assert "one must stay" in ask(bench, "pool_shrink", n=1)["error"]
         assert "'queue'" in ask(bench, "add_consumer")["error"]
         assert "only queue" in ask(bench, "cancel_consumer", queue=bench.queue)["error"]
+        assert ask(bench, "rate_limit", task_name=tasks.add.name, rate_limit="10/m")["ok"]
+        assert "unknown task" in ask(bench, "rate_limit", task_name="no", rate_limit="10/m")["error"]
+        assert "soon" in ask(bench, "rate_limit", task_name=tasks.add.name, rate_limit="soon")["error"]
         assert "autoscaling" in ask(bench, "autoscale", max=3)["error"]
         control = bench.app.control
         assert control.ping([NODE], timeout=5) == [{NODE: {"ok": "pong"}}]
