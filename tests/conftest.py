@@ -4,6 +4,7 @@ import asyncio
 from importlib.util import find_spec
 
 _PLUGINS = (
+    "tests.parity.plugin",
     "tests.support.redis",
     "tests.support.topologies",
     "tests.support.rabbitmq",
@@ -11,7 +12,7 @@ _PLUGINS = (
     "tests.lab.fixtures",
 )
 
-pytest_plugins = [name for name in _PLUGINS if find_spec(name)]
+pytest_plugins = ["pytester", *(name for name in _PLUGINS if find_spec(name))]
 
 # looptime asks for the current loop before sync tests too; the policy would make one that nobody closes.
 asyncio.set_event_loop(None)

@@ -122,7 +122,7 @@ class TestLocks:
         assert len(race(url, 8, lambda store, number: not store.acquire("report", str(number), expires=60))) == 1
 
 
-@pytest.mark.parity("I")
+@pytest.mark.parity("I2")
 class TestTurns:
     def test_turns_are_one_interval_apart_whoever_takes_them(self, store, other):
         rate = Rate(10, 60.0)

@@ -16,7 +16,7 @@ from tests.support.workers import wait_for
 from tests.worker import tasks_for_conditions as tasks
 from tests.worker.conftest import Bench
 
-pytestmark = pytest.mark.parity("I")
+pytestmark = pytest.mark.parity("I2", "I4")
 PATH = "tests.worker.tasks_for_conditions:app"
 
 
