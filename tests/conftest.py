@@ -8,6 +8,7 @@ _PLUGINS = (
     "tests.support.redis",
     "tests.support.topologies",
     "tests.support.rabbitmq",
+    "tests.support.postgres",
     "tests.support.apiserver",
     "tests.lab.fixtures",
 )

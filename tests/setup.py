@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.lab import packages, tools
 from tests.lab.shell import LabError
 
-SERVERS = ("redis-server", "rabbitmq-server")
+SERVERS = ("redis-server", "rabbitmq-server", "postgresql")
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 

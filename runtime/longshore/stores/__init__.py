@@ -16,16 +16,20 @@ _MODULES = {"sqlite": "longshore.stores.sqlite", **dict.fromkeys(REDIS, "longsho
 
 def store_url(*urls: str | None) -> str | None:
     """Return the first of these addresses that can be a store; `None` when none can (RabbitMQ alone)."""
-    return next((url for url in urls if url and urlsplit(url).scheme.lower() in _MODULES), None)
+    return next((url for url in urls if url and _module(url) is not None), None)
+
+
+def _module(url: str) -> str | None:
+    scheme = urlsplit(one_url(url)).scheme.lower()
+    return "longshore.stores.sql" if scheme.startswith("db+") else _MODULES.get(scheme)
 
 
 def open_store(url: str) -> Store:
-    """Return the store for an address (``redis://``, ``rediss://``, ``sqlite:///FILE``), not yet connected."""
-    scheme = urlsplit(one_url(url)).scheme.lower()
-    module = _MODULES.get(scheme)
+    """Return the store for an address (``redis://``, ``sqlite:///FILE``, ``db+postgresql://`` …), not yet connected."""
+    module = _module(url)
     if module is None:
         raise ImproperlyConfigured(
-            f"store address {redact_url(url)!r} has the unknown scheme {scheme!r}; use redis://, rediss:// or sqlite://"
+            f"store address {redact_url(url)!r} is unknown; use redis://, rediss://, sqlite:// or db+postgresql://"
         )
     store: Store = import_module(module).open(url)
     return store
