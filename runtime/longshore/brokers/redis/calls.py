@@ -127,6 +127,7 @@ class Calls:
             list(self.held) if recover else False,
             stored,
             self._results_in,
+            self.noted.adopted,
         )
         return self._number, self.noted, script("claim").call(*arguments)
 
@@ -161,6 +162,24 @@ class Calls:
             self.connection.send(data, monotonic() + DEADLINE)
         except ConnectionBroken:
             self._take_back()
+
+    def adopt(self, queue: str, envelope: bytes) -> str | None:
+        """Make a claim of what a wait has moved here, without waiting for the answer; return its token.
+
+        The request is on its way before the caller has the message, so that whatever it sends later finds the claim.
+        Return `None` where this is not the time for it.
+        """
+        if self._recover or not self.connection.is_open or self._under_way is not None or self._fetched:
+            return None
+        try:
+            text = envelope.decode()
+        except UnicodeDecodeError:
+            return None
+        token = f"{self._number + 1}.0.0..{self._nonce}"
+        self.noted.adopted.append((queue, token, text))
+        self.held.add(token)
+        self.send_ahead(0)
+        return token
 
     def take_ahead(self) -> list[Group]:
         """Return what was fetched ahead. After trouble it is nothing: that goes back with the next request."""

@@ -156,7 +156,7 @@ class RedisConsumer:
                 if not self._calls.withheld and self._solo is None:
                     self._watches.arm()
                 woken = self._watches.wait(self._pause(ends))
-                claims = [] if woken else self._claim(limit)
+                claims = [] if woken else self._adopted() or self._claim(limit)
                 self._poll = min(self._poll * 2, _LONGEST_POLL)
                 if claims or woken or monotonic() >= ends:
                     return claims + self._disarm(0 if woken else limit - len(claims))
@@ -166,6 +166,18 @@ class RedisConsumer:
         except BaseException:
             self._watches.close()
             raise
+
+    def _adopted(self) -> list[Claim]:
+        """Hand out at once what the wait has moved here; the claim script is told meanwhile."""
+        moved = self._watches.moved()
+        if moved is None or self._calls.withheld or self._solo is not None:
+            return []
+        queue, envelope = moved
+        token = self._calls.adopt(queue, envelope)
+        if token is None:
+            return []
+        message, redelivered = decode(envelope)
+        return [Claim(queue, message, token, 0, redelivered)]
 
     def _pause(self, ends: float) -> float:
         pause = min(self._poll, ends - monotonic())

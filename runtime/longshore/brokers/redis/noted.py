@@ -20,9 +20,11 @@ Packed = tuple[list[Any], list[Any], list[Any]]
 class Noted:
     """What one request to the claim script carries out."""
 
-    __slots__ = ("done", "others", "stored", "uncertain")
+    __slots__ = ("adopted", "done", "others", "stored", "uncertain")
 
     def __init__(self) -> None:
+        self.adopted: list[tuple[str, str, str]] = []
+        """Queue, token and message of what a wait has moved and is handed out: the first thing to carry out."""
         self.done: dict[str, list[str]] = {}
         self.stored: dict[tuple[str, int], list[tuple[str, str, str]]] = {}
         self.others: list[tuple[Any, ...]] = []
@@ -30,7 +32,7 @@ class Noted:
         """Whether it may have been carried out already, with the answer lost."""
 
     def __bool__(self) -> bool:
-        return bool(self.done or self.others or self.stored)
+        return bool(self.done or self.others or self.stored or self.adopted)
 
     def add(self, settlement: Settlement) -> None:
         """Note one settlement."""
@@ -61,6 +63,7 @@ class Noted:
             for place, results in part.stored.items():
                 both.stored.setdefault(place, []).extend(results)
             both.others += part.others
+            both.adopted += part.adopted
         return both
 
     def packed(self) -> Packed:

@@ -33,6 +33,9 @@ class Watch:
         self._keep = script("keep")
         self._enroll = self._keep.call([owner], address.lease_seconds, [queue], True)
         self._move = pack("BLMOVE", queue, own(queue, f"inbox:{owner}"), "RIGHT", "LEFT", f"{seconds:.3f}")
+        self.queue = queue
+        self.moved: bytes | None = None
+        """What the wait has brought, on its way into a claim."""
         self._client = 0
         self._rests_until = 0.0
         self._expected = 0
@@ -40,6 +43,7 @@ class Watch:
 
     def arm(self) -> None:
         """Begin to wait, unless it waits already or the server has just refused it."""
+        self.moved = None
         if self._expected or monotonic() < self._rests_until:
             return
         deadline = monotonic() + _DEADLINE
@@ -73,7 +77,8 @@ class Watch:
             self._rests_until = monotonic() + _REST
             if self._expected:
                 self.close()  # without a renewed lease it must not wait; the scripts were flushed, or worse
-        return not self._expected and isinstance(reply, bytes)
+        self.moved = reply if not self._expected and isinstance(reply, bytes) else None
+        return self.moved is not None
 
     def unblock(self) -> bytes:
         """Return the packed command by which another connection ends this wait."""
@@ -123,6 +128,11 @@ class Watches:
         for descriptor in ready & watched.keys():
             watched[descriptor].take_reply()
         return self._wake_fd in ready
+
+    def moved(self) -> tuple[str, bytes] | None:
+        """Return queue and message of the wait that has ended with one, where no other wait goes on."""
+        ended = [(watch.queue, watch.moved) for watch in self._watches if watch.moved is not None]
+        return ended[0] if len(ended) == 1 and not self.armed() else None
 
     def armed(self) -> list[Watch]:
         """Return the watches that wait."""

@@ -1,9 +1,21 @@
 -- Settle, send what settlements send, renew the lease, promote what is due, claim: one round trip, one transaction.
-local owner, lease, lanes, queues, call, consumer, limit, solo, done, others, known, stored, results_in =
+local owner, lease, lanes, queues, call, consumer, limit, solo, done, others, known, stored, results_in,
+  adopted =
   unpack(cmsgpack.unpack(ARGV[1]))
 local now = server_now()
 local late = 0
 begin(queues[1])
+
+-- What a blocking wait has moved into the inbox was handed out at once: it becomes a claim, if it is still there.
+for _, item in ipairs(adopted) do
+  local queue, token, envelope = unpack(item)
+  if redis.call('LREM', own(queue, 'inbox:' .. owner), 1, envelope) == 1 then
+    redis.call('HSET', own(queue, 'held:' .. owner), token, envelope)
+    if redis.call('EXISTS', own(queue, 'returned')) == 1 then
+      redis.call('SREM', own(queue, 'returned'), redis.sha1hex(envelope))
+    end
+  end
+end
 
 for _, group in ipairs(done) do
   local tokens = group[2]
