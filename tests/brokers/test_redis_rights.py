@@ -96,7 +96,7 @@ def test_they_are_enough_for_results_and_marks(url):
 
 
 def test_they_are_enough_to_restore_what_celery_lost_and_to_hand_back(url, caplog):
-    broker = open_broker(f"{url}?lease_seconds=0.3")
+    broker = open_broker(url)
     send(broker, "orders", "a", "b", "c")
     consumer = broker.consumer(Owner("w", 0), ["orders"])
     claims = {claim.message.id: claim for claim in claim_some(consumer, 3)}
@@ -109,7 +109,7 @@ def test_they_are_enough_to_restore_what_celery_lost_and_to_hand_back(url, caplo
         admin.zadd("unacked_index", {"tag": 1})
         admin.sadd("_kombu.binding.exchange", "orders\x06\x16\x06\x16orders")
     assert broker.sweep(["orders"]) >= 1
-    assert broker.depths(["orders"])["orders"].ready >= 3
+    assert broker.depths(["orders"])["orders"].ready == 2  # what was given back, and what Celery had lost
     moved = broker.handback("orders")
     assert (moved.suspects, moved.delayed) == (1, 1)
     assert caplog.text == ""

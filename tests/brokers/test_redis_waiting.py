@@ -9,8 +9,10 @@ from threading import Thread
 import pytest
 
 from longshore.brokers import open_broker
-from longshore.brokers.port import Owner, QueueSpec, Settlement
+from longshore.brokers.port import Owner, QueueSpec, Settlement, Started
+from longshore.exceptions import BrokerError
 from tests.brokers.contract import claim_one, eventually, ids, send
+from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.integration
 
@@ -165,3 +167,83 @@ def test_a_suspect_goes_first_to_whom_has_empty_hands(broker, consume):
     idle.flush()
     assert busy.claim(10, 0.2) == []
     assert ids(idle.claim(10, 0)) == ["suspect"]
+
+
+def woken_by(broker, consumer, redis_client, name: str = "a"):
+    """A claim that came by a blocking wait."""
+    thread, got = in_background(consumer)
+    eventually(lambda: blocked(redis_client) == 1)
+    send(broker, "q", name)
+    thread.join()
+    [claim] = got[0][0]
+    return claim
+
+
+def test_what_a_wait_brings_is_a_claim_like_any_other(broker, consume, redis_client):
+    consumer = consume()
+    claim = woken_by(broker, consumer, redis_client)
+    eventually(lambda: redis_client.hlen("longshore:1:{q}:held:w/0") == 1)
+    assert (claim.message.id, claim.deliveries, claim.redelivered) == ("a", 0, False)
+    consumer.settle(Settlement(claim))
+    assert consumer.flush() == 0
+    assert broker.depths(["q"])["q"].leased == 0
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_a_wait_brought_is_given_back_like_any_other(broker, consume, redis_client, counted):
+    consumer = consume()
+    claim = woken_by(broker, consumer, redis_client)
+    consumer.settle(Settlement(claim, give_back=True, counted=counted))
+    again = claim_one(consumer)
+    assert (again.message.id, again.deliveries, again.redelivered) == ("a", int(counted), True)
+
+
+def test_of_a_process_that_died_with_it_the_start_counts(broker, consume, redis_client):
+    woken_by(broker, consume(), redis_client)
+    eventually(lambda: broker.release_owner(Owner("w", 0), ["q"], [Started("a")]) == 1)
+    again = claim_one(consume(1))
+    assert (again.message.id, again.deliveries) == ("a", 1)
+
+
+def test_what_a_wait_brought_is_acknowledged_before_its_start(broker, consume, redis_client):
+    consumer = consume()
+    consumer.acknowledge_now([woken_by(broker, consumer, redis_client)])
+    assert broker.depths(["q"])["q"].leased == 0
+    consumer.abandon()
+    assert consumer.flush() == 0
+    assert broker.depths(["q"])["q"].ready == 0
+
+
+def test_frozen_between_the_wait_and_the_claim_it_is_anothers(broker, consume, redis_client, monkeypatch):
+    """The lease ended before the request that adopts came: the message went back, and nothing here takes it away."""
+    consumer, other = consume(0), consume(1)
+    adopt = consumer._calls.adopt
+
+    def freeze(*arguments):
+        eventually(lambda: broker.sweep(["q"]) == 1)
+        return adopt(*arguments)
+
+    monkeypatch.setattr(consumer._calls, "adopt", freeze)
+    claim = woken_by(broker, consumer, redis_client)
+    assert ids([claim_one(other)]) == ["a"]
+    with pytest.raises(BrokerError, match="lost before it was acknowledged"):
+        consumer.acknowledge_now([claim])
+    consumer.settle(Settlement(claim))
+    assert consumer.flush() == 1
+    assert broker.depths(["q"])["q"].leased == 1
+
+
+def test_an_adoption_that_is_told_twice_takes_no_other_message(broker, redis_server, redis_client):
+    """The answer was lost, and the next message is in the inbox: it is not the one that was adopted."""
+    with Proxy(redis_server.port) as proxy:
+        far = open_broker(f"redis://127.0.0.1:{proxy.port}/0")
+        consumer = far.consumer(Owner("w", 0), ["q"])
+        consumer.settle(Settlement(woken_by(broker, consumer, redis_client, "a")))
+        proxy.cut()
+        send(broker, "q", "b")
+        redis_client.lmove("q", "longshore:1:{q}:inbox:w/0", "RIGHT", "LEFT")
+        assert consumer.flush() == 0
+        assert ids([claim_one(consumer)]) == ["b"]
+        assert broker.depths(["q"])["q"].leased == 1
+        consumer.close()
+        far.close()

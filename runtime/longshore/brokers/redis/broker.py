@@ -34,7 +34,8 @@ from longshore.brokers.redis.errors import broker_error
 from longshore.brokers.redis.handback import hand_back
 from longshore.brokers.redis.keys import LANES, QUEUES, lane_list, own
 from longshore.brokers.redis.server import Server
-from longshore.exceptions import ImproperlyConfigured, SendOutcomeUnknown, UnsupportedByBroker
+from longshore.brokers.schemes import REDIS
+from longshore.exceptions import ImproperlyConfigured, SendOutcomeUnknown, UnsupportedByBroker, one_url
 from longshore.message import Message
 
 if TYPE_CHECKING:
@@ -137,10 +138,8 @@ class RedisBroker:
 
     def settles_results_of(self, backend: ResultBackend) -> bool:
         """Where the same user stores on the same server, be it in another database."""
-        if urlsplit(backend.url).scheme not in ("redis", "rediss"):
-            return False
-        theirs, ours = parse(backend.url), self._address
-        return (theirs.host, theirs.port, theirs.username) == (ours.host, ours.port, ours.username)
+        scheme = urlsplit(one_url(backend.url)).scheme.lower()
+        return scheme in REDIS and self._address.is_same_server(parse(backend.url))
 
     def keep_claims(self, worker: str, slots: Sequence[int], queues: Sequence[str]) -> None:
         """Renew the leases that exist; one that was taken over stays so until its owner claims again."""

@@ -19,6 +19,7 @@ from longshore.brokers.redis.scripts import script
 
 MOST_WATCHES = 4
 _MOVE_SHARE_OF_LEASE = 0.6
+_TRUSTED_SHARE_OF_LEASE = 0.9
 _DEADLINE = 5.0
 _REST = 0.25
 _UNBLOCK_PAUSE = 0.01
@@ -30,6 +31,8 @@ class Watch:
     def __init__(self, address: Address, owner: str, queue: str) -> None:
         self._connection = Connection(address)
         seconds = address.lease_seconds * _MOVE_SHARE_OF_LEASE
+        self._trusted = address.lease_seconds * _TRUSTED_SHARE_OF_LEASE
+        self._armed_at = 0.0
         self._keep = script("keep")
         self._enroll = self._keep.call([owner], address.lease_seconds, [queue], True)
         self._move = pack("BLMOVE", queue, own(queue, f"inbox:{owner}"), "RIGHT", "LEFT", f"{seconds:.3f}")
@@ -51,6 +54,7 @@ class Watch:
             self._connection.open(deadline)
             replies = self._connection.exchange(pack("CLIENT", "ID") + self._keep.load(), 2, deadline)
             self._client = replies[0] if isinstance(replies[0], int) else 0
+        self._armed_at = monotonic()
         self._connection.send(self._enroll + self._move, deadline)
         self._expected = 2
 
@@ -79,6 +83,11 @@ class Watch:
                 self.close()  # without a renewed lease it must not wait; the scripts were flushed, or worse
         self.moved = reply if not self._expected and isinstance(reply, bytes) else None
         return self.moved is not None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the lease under which this wait began is not over yet: what it brought is nobody else's."""
+        return monotonic() - self._armed_at < self._trusted
 
     def unblock(self) -> bytes:
         """Return the packed command by which another connection ends this wait."""
@@ -130,8 +139,8 @@ class Watches:
         return self._wake_fd in ready
 
     def moved(self) -> tuple[str, bytes] | None:
-        """Return queue and message of the wait that has ended with one, where no other wait goes on."""
-        ended = [(watch.queue, watch.moved) for watch in self._watches if watch.moved is not None]
+        """Return queue and message of the wait that has just ended with one, where no other wait goes on."""
+        ended = [(watch.queue, watch.moved) for watch in self._watches if watch.moved is not None and watch.is_fresh]
         return ended[0] if len(ended) == 1 and not self.armed() else None
 
     def armed(self) -> list[Watch]:
