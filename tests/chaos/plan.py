@@ -14,6 +14,7 @@ from tests.chaos.stage import BROKERS, Servers, Stage
 
 ALL = BROKERS
 SERVED = ("redis", "rabbitmq", "quorum")
+LANES = 4
 EMBEDDED = ("sqlite",)
 THREE = ("sqlite", "redis", "rabbitmq")
 
@@ -36,7 +37,12 @@ class Scenario:
 
 _SCENARIOS = (
     Scenario(
-        "kill", "SIGKILL of a child, the supervisor, all at once; late acknowledgment", kills.kill_late, 200, 6, lanes=3
+        "kill",
+        "SIGKILL of a child, the supervisor, all at once; late acknowledgment",
+        kills.kill_late,
+        200,
+        6,
+        lanes=LANES,
     ),
     Scenario(
         "kill-early",
@@ -44,7 +50,7 @@ _SCENARIOS = (
         kills.kill_early,
         60,
         3,
-        lanes=3,
+        lanes=LANES,
         ci_brokers=("sqlite", "redis"),
     ),
     Scenario(
@@ -64,15 +70,16 @@ _SCENARIOS = (
         "connections cut, and black holes of 1 to 12 s",
         outages.cut,
         20,
-        1,
+        2,
         SERVED,
         ("redis", "rabbitmq"),
         durable=True,
+        lanes=LANES,
     ),
     Scenario("long", "a task three times longer than any lease", long_tasks.outlast, 1, 1),
     Scenario("delayed", "messages with an ETA", delayed.delayed, 100_000, 2_000),
     Scenario("drain", "SIGTERM under load; processes, threads, asyncio", drains.drain, 100, 6),
-    Scenario("freeze", "SIGSTOP past the lease, then SIGCONT", frozen.freeze, 10, 1),
+    Scenario("freeze", "SIGSTOP past the lease, then SIGCONT", frozen.freeze, 10, 1, lanes=LANES),
     Scenario("senders", "senders killed", embedded.kill_senders, 20, 3, EMBEDDED, EMBEDDED),
     Scenario("workers", "workers killed in a large backlog", embedded.kill_workers, 40, 4, EMBEDDED, EMBEDDED),
     Scenario("takeover", "how soon a dead worker's task runs again", embedded.takeover, 40, 4, EMBEDDED, EMBEDDED),

@@ -27,7 +27,8 @@ class Senders:
         self.confirmed: dict[int, float] = {}
         """Number, and when its send began."""
         self.unknown: set[int] = set()
-        self.refused: set[int] = set()
+        self.refused: dict[int, str] = {}
+        """Number, and what the error said."""
         self.seconds: list[float] = []
         self.surprises: list[str] = []
 
@@ -58,8 +59,8 @@ class Senders:
                 self.confirmed[number] = at
             except SendOutcomeUnknown:
                 self.unknown.add(number)
-            except (BrokerUnavailable, BrokerFull, QueueNotFound):
-                self.refused.add(number)
+            except (BrokerUnavailable, BrokerFull, QueueNotFound) as error:
+                self.refused[number] = f"{type(error).__name__}: {error}"
             except LongshoreError as error:
                 self.surprises.append(f"a send raised {type(error).__name__}: {error}")
             self.seconds.append(time.monotonic() - began)

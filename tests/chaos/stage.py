@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 from longshore import Longshore
 from longshore.brokers.port import QueueDepth, QueueSpec
+from longshore.brokers.rabbitmq.address import HEARTBEAT_SECONDS
 from tests.chaos.journal import Journal
 from tests.chaos.tasks import JOURNAL, PREFIX
 from tests.support import rabbitmq as rabbitmq_support
@@ -34,6 +35,9 @@ CLOSED_SOCKET_SECONDS = 1.0
 LEASE_SECONDS = 10.0
 """As long as the longest lease by default, or longer."""
 SHORT_SECONDS = {"sqlite": 1.0, "redis": 4.0, "rabbitmq": 3.0, "quorum": 3.0}
+RABBITMQ = {"rabbitmq", "quorum"}
+SHORT_HEARTBEAT_SECONDS = 1.0
+"""On RabbitMQ a process itself tells that it lives; a task that holds the GIL longer than a heartbeat is no promise."""
 SHORT_LEASES = {"redis": "lease_seconds=4", "rabbitmq": "heartbeat=1", "quorum": "heartbeat=1"}
 GONE_SECONDS = 10.0
 LOSS_SECONDS = 60.0
@@ -104,6 +108,8 @@ class Stage:
         if short and broker in SHORT_LEASES:
             self.url += f"?{SHORT_LEASES[broker]}"
         self.lease = SHORT_SECONDS[broker] if short else LEASE_SECONDS
+        heartbeat = SHORT_HEARTBEAT_SECONDS if short else HEARTBEAT_SECONDS
+        self.gil_seconds = heartbeat if broker in RABBITMQ else float("inf")
         self.journal = Journal(self.folder / "journal")
         self.sent: list[int] = []
         self.findings: list[str] = []
@@ -135,7 +141,7 @@ class Stage:
     @property
     def takeover(self) -> float:
         """How long the claims of a whole worker that was killed may be away."""
-        if self.kind in {"rabbitmq", "quorum"}:
+        if self.kind in RABBITMQ:
             return CLOSED_SOCKET_SECONDS
         return self.app.broker.capabilities.takeover_seconds
 

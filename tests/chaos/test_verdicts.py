@@ -71,6 +71,13 @@ def test_what_comes_back_too_late_is_found_and_timed():
     assert verdict.findings == ("1 came back too late, the worst, 2, by 2.50 s",)
 
 
+def test_what_follows_in_a_row_is_not_late_for_being_many():
+    row = [run(number, BOB, 9.5 + number * 0.9, again=True) for number in range(5)]
+    assert judge_late(range(5), [mark for one in row for mark in one], [alice_dies()]).findings == ()
+    without = [mark for number, one in enumerate(row) if number not in {2, 3} for mark in one]
+    assert judge_late([0, 1, 4], without, [alice_dies()]).findings == ("1 came back too late, the worst, 4, by 1.70 s",)
+
+
 def test_what_nobody_sent_is_found():
     assert judge_late([1], [*run(1), *run(7)], []).findings == ("1 never sent, but ran: 7",)
 

@@ -13,8 +13,8 @@ from tests.chaos.verdicts import Death, judge_due, judge_late
 
 WITHIN_SECONDS = 1.0
 GROWTH_MB = 10.0
-RATE = 1000
-"""How many are due in a second."""
+RATE = {"sqlite": 1000, "redis": 1000, "rabbitmq": 250, "quorum": 250}
+"""How many are due in a second: on RabbitMQ each passes a queue for every digit of its delay."""
 BATCH = 100
 SEND_RATE = 2500
 """How many are sent in a second at least, on a busy machine."""
@@ -32,7 +32,7 @@ def delayed(stage: Stage, messages: int) -> Outcome:
     idle = _megabytes(crew)
     send_seconds = messages / SEND_RATE + LEAD_SECONDS
     first = time.time() + send_seconds
-    _send_due(stage, due, messages, first, messages / RATE)
+    _send_due(stage, due, messages, first, messages / RATE[stage.kind])
     if time.time() > first:
         stage.findings.append(f"sending {messages} took longer than {send_seconds:.0f} s: some were due before")
     peak = _megabytes(crew)
@@ -53,6 +53,7 @@ def delayed(stage: Stage, messages: int) -> Outcome:
         findings.append(f"the worker grew by {peak - idle:.1f} MB")
     verdict = judge_late(stage.sent, stage.journal.marks, [Death(at, pids, READ_AHEAD * PROCESSES)])
     figures = {
+        "due in a second": RATE[stage.kind],
         "first delayed send, s": round(first_send, 2),
         "latest, s": round(latest, 2),
         "growth of the worker, MB": round(peak - idle, 1),

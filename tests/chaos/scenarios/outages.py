@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from tests.chaos.journal import Mark
 from tests.chaos.outcome import Outcome
 from tests.chaos.senders import Senders
 from tests.chaos.stage import LOSS_SECONDS, PROCESSES, READ_AHEAD, Server, Stage
-from tests.chaos.verdicts import Death, judge_late, judge_sends, numbers
+from tests.chaos.verdicts import SHOWN, Death, Sends, judge_late, judge_sends, numbers
 from tests.support.proxy import Proxy
 
 SEND_SECONDS = 5.0
 SEND_SLACK = 1.0
 """A sender's thread on a busy machine."""
 AGAIN_SECONDS = 15.0
-HOLE_SECONDS = (1.0, 12.0)
+EVERYBODY_SECONDS = 5.0
+"""One process may consume again while another one has not noticed yet that its claims are gone."""
+HOLE_LEASES = (0.1, 1.2)
 """Shorter and longer than the leases and heartbeats."""
 
 Harm = Callable[[int], None]
@@ -41,7 +44,7 @@ def cut(stage: Stage, cycles: int) -> Outcome:
         def harm(cycle: int) -> None:
             if cycle % 3:
                 proxy.hold()
-                time.sleep(stage.rng.uniform(*HOLE_SECONDS))
+                time.sleep(stage.lease * stage.rng.uniform(*HOLE_LEASES))
             if cycle % 3 != 1:
                 proxy.cut()
             proxy.go_on()
@@ -57,11 +60,11 @@ def _under_load(stage: Stage, cycles: int, url: str, harm: Harm) -> Outcome:
         _fresh(stage, senders, time.time())
         for cycle in range(cycles):
             began = time.time()
-            harm(cycle)
+            harm(cycle + stage.lane)
             over = time.time()
             seconds = _fresh(stage, senders, over)
             slowest = max(slowest, seconds)
-            deaths.append(Death(began, None, READ_AHEAD * PROCESSES, until=time.time()))
+            deaths.append(Death(began, None, READ_AHEAD * PROCESSES, until=max(time.time(), over + EVERYBODY_SECONDS)))
     stage.all_ended(list(senders.confirmed), LOSS_SECONDS)
     stage.finish(crew)
     return _judged(stage, senders, deaths, slowest)
@@ -78,9 +81,14 @@ def _fresh(stage: Stage, senders: Senders, since: float) -> float:
     return time.time() - since
 
 
+def _lies(sends: Sends, marks: Sequence[Mark]) -> list[int]:
+    return sorted(sends.refused & numbers(marks))
+
+
 def _judged(stage: Stage, senders: Senders, deaths: list[Death], slowest: float) -> Outcome:
     sends, marks = senders.sends(), stage.journal.marks
     findings = [*senders.surprises, *judge_sends(sends, marks, SEND_SECONDS + SEND_SLACK), *stage.findings]
+    findings += [f"{number} ran, and had raised {senders.refused[number]}" for number in _lies(sends, marks)[:SHOWN]]
     if slowest > AGAIN_SECONDS:
         findings.append(f"workers consumed again only after {slowest:.1f} s")
     verdict = judge_late(sorted(sends.confirmed | (sends.all & numbers(marks))), marks, deaths)
