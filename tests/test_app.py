@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,12 +70,22 @@ def test_a_shared_task_belongs_to_every_app_also_to_those_to_come():
         ("task_serializer", "pickle", "pickle and others are refused"),
         ("worker_concurrency", 0, "less than 1"),
         ("task_reject_on_worker_lost", False, "can only be true"),
-        ("task_time_limit", 5, "time limits are not there yet"),
+        ("task_annotations", {}, "refused: set the options at the task"),
+        ("s3_bucket", "b", "refused: there is no such result backend"),
+        ("broker_use_ssl", True, "refused: say it in the address"),
     ],
 )
 def test_a_wrong_setting_says_what_is_right(app, name, value, says):
     with pytest.raises(ImproperlyConfigured, match=says):
         app.conf[name] = value
+
+
+def test_settings_of_celery_whose_purpose_holds_anyway_are_accepted(app):
+    app.conf.worker_prefetch_multiplier = 4
+    app.conf.update({"broker_pool_limit": 10, "beat_max_loop_interval": 5})
+    app.conf.task_queues = [SimpleNamespace(name="orders"), "reports"]
+    assert app.conf.task_queues == ("orders", "reports")
+    assert "broker_pool_limit" not in list(app.conf)
 
 
 @pytest.mark.parametrize("options", [{"time_limit": 1}, {"soft_time_limit": 1}, {"link": None}])

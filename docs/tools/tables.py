@@ -1,7 +1,7 @@
 """The references that are tables of values: settings, what brokers can do, metrics."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,29 @@ Settings are Celery's, in lower case, where they mean the same. They are given t
 An unknown name and a wrong value are errors when they are set, not later. The [environment](environment.md) wins over
 the code: the same code runs on a laptop and in a pod. Durations are seconds, or a `timedelta`."""
     return page("Settings", introduction, table(("setting", "default", "meaning"), rows))
+
+
+def celery_settings_page() -> str:
+    """Return the page of what becomes of Celery's other settings."""
+    from longshore.celery_settings import ACCEPTED, REFUSED, REFUSED_PREFIXES
+
+    introduction = """\
+Every setting of Celery 5.7 is one of three: it means the same here ([settings](settings.md)), it is accepted because
+its purpose holds without it, or it is refused, with the reason, when it is set: code that was written for it would do
+something else."""
+    refused = [*sorted(REFUSED.items()), *((f"{prefix}…", reason) for prefix, reason in REFUSED_PREFIXES.items())]
+    return page(
+        "Celery's settings",
+        introduction,
+        "## Accepted, without an effect",
+        table(("setting", "why none is needed"), _named(sorted(ACCEPTED.items()))),
+        "## Refused",
+        table(("setting", "what to use"), _named(refused)),
+    )
+
+
+def _named(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(f"`{name}`", reason) for name, reason in rows]
 
 
 def _shown(default: Any) -> str:

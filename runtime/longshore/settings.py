@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
+from longshore.celery_settings import ACCEPTED, refusal_of
 from longshore.encoding import CONTENT_TYPES, compression_type
 from longshore.exceptions import ImproperlyConfigured
 
@@ -46,6 +47,17 @@ def _count(value: Any) -> int:
 
 def _names(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _only_two(value: Any) -> int:
+    if value != 2:  # noqa: PLR2004 - Celery's protocol 2
+        raise ValueError("can only be 2")
+    return 2
+
+
+def _queue_names(value: Any) -> tuple[str, ...]:
+    """Accept names, kombu's Queue objects, or a mapping by name: what a queue is called is all that matters here."""
+    return tuple(str(getattr(queue, "name", queue)) for queue in (value or ()))
 
 
 def _optional(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -145,22 +157,38 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "event_queue_prefix": ("celeryev", _text, "How the queues of those begin who listen to events"),
     "event_queue_ttl": (5.0, _seconds, "How long an event waits to be read, in seconds"),
     "event_queue_expires": (60.0, _seconds, "How long the queue of somebody who listens outlives him, in seconds"),
+    "task_protocol": (2, _only_two, "Protocol of what is sent; messages of protocol 1 are read too"),
+    "task_queues": ((), _queue_names, "Queues of a worker that is given none: names, or Celery's Queue objects"),
     "timezone": ("UTC", _text, "Time zone of the schedules that `longshore manifests` writes"),
-    "enable_utc": (True, _boolean, "Accepted for Celery's sake; times on the wire are always UTC"),
-    "broker_connection_retry_on_startup": (True, _boolean, "Accepted for Celery's sake; a worker always tries again"),
-    "worker_prefetch_multiplier": (1, int, "Accepted for Celery's sake; read-ahead follows the tasks' durations"),
 }
 """name → (default, parser, meaning)."""
 
 _NOT_HERE = {
+    **dict.fromkeys(
+        (
+            "broker_transport_options",
+            "database_create_tables_at_setup",
+            "database_engine_callback",
+            "database_engine_options",
+            "database_short_lived_sessions",
+            "database_table_names",
+            "database_table_schemas",
+            "database_url",
+            "result_chord_expires",
+            "result_chord_join_timeout",
+            "result_chord_retry_interval",
+            "result_extended",
+            "result_persistent",
+            "task_allow_error_cb_on_chord_header",
+        ),
+        "it is not there yet",
+    ),
     "task_time_limit": "time limits are not there yet",
     "task_soft_time_limit": "time limits are not there yet",
-    "task_annotations": "set the options at the task",
-    "task_store_errors_even_if_ignored": "failed tasks are kept by a queue's deadLetter.keepFailures",
     "worker_max_tasks_per_child": "it is not there yet",
     "worker_max_memory_per_child": "it is not there yet",
 }
-"""Celery's settings that mean something here would not honor: refused with the reason, never silently ignored."""
+"""Settings that nothing would honor yet."""
 
 _ENVIRONMENT = {
     "broker_url": "LONGSHORE_BROKER_URL",
@@ -220,11 +248,14 @@ class Settings(MutableMapping[str, Any]):
         return bool(self[name] != SETTINGS[name][0])
 
 
+_ACCEPTED = {name: (None, lambda value: value, reason) for name, reason in ACCEPTED.items()}
+
+
 def _known(name: str) -> tuple[Any, Callable[[Any], Any], str]:
-    known = SETTINGS.get(name)
-    if name in _NOT_HERE:
-        raise ImproperlyConfigured(f"setting {name!r} of Celery is refused: {_NOT_HERE[name]}")
+    known = SETTINGS.get(name) or _ACCEPTED.get(name)
     if known is None:
+        if reason := _NOT_HERE.get(name) or refusal_of(name):
+            raise ImproperlyConfigured(f"setting {name!r} of Celery is refused: {reason}")
         near = difflib.get_close_matches(name.lower(), SETTINGS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ImproperlyConfigured(f"unknown setting {name!r}{hint}")

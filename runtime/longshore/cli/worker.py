@@ -94,7 +94,7 @@ def worker(
     loaded.finalize()
     let_app_configure_logging()
     options = WorkerOptions(
-        queues=check_queues(tuple(queues.split(",")) if queues else (loaded.conf.task_default_queue,)),
+        queues=check_queues(tuple(queues.split(",")) if queues else _queues_of(loaded)),
         concurrency=concurrency or loaded.conf.worker_concurrency or available_cpus(),
         worker=f"{os.environ.get('LONGSHORE_POD_UID') or socket.gethostname()}.{uuid.uuid4().hex[:12]}",
         name=name or f"longshore@{socket.gethostname()}",
@@ -111,6 +111,12 @@ def worker(
     for setup in (signals.celeryd_init, signals.celeryd_after_setup):
         setup.send(options.name, instance=options, conf=loaded.conf, options=options)
     return Supervisor(loaded, options).run()
+
+
+def _queues_of(app: Longshore) -> tuple[str, ...]:
+    """Return the queues of a worker that was given none."""
+    names: tuple[str, ...] = app.conf.task_queues
+    return names or (app.conf.task_default_queue,)
 
 
 def _override(app: Longshore, broker: str | None, result_backend: str | None) -> None:
