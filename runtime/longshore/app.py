@@ -10,6 +10,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 from longshore import signals
@@ -34,6 +35,7 @@ from longshore.utils.imports import import_object, import_related
 
 if TYPE_CHECKING:
     from longshore.control import Control
+    from longshore.events import Events
 
 
 class Longshore:
@@ -267,6 +269,8 @@ class Longshore:
         self.broker.send(batch, deadline=self.conf.task_publish_timeout)
         for outgoing in batch if signals.after_task_publish.receivers else ():
             signals.after_task_publish.send(outgoing.message.headers.get("task"), **published(outgoing))
+        for outgoing in batch if self.conf.task_send_sent_event else ():
+            self.events.sent.tell(outgoing)
 
     def queue_for(self, name: str) -> str:
         """Return the queue of a task: its own, then `task_routes` (exact name, then patterns), then the default."""
@@ -330,6 +334,13 @@ class Longshore:
 
         return Control(self)
 
+    @cached_property
+    def events(self) -> Events:
+        """Events of workers and tasks: ``app.events.Receiver(handlers={…}).capture()``, ``app.events.State()``."""
+        from longshore.events import Events
+
+        return Events(self)
+
     # -- results -----------------------------------------------------------------------------------------------------
 
     def AsyncResult(self, task_id: str) -> AsyncResult:  # noqa: N802 - Celery's name
@@ -347,6 +358,8 @@ class Longshore:
 
     def close(self) -> None:
         """Close this process's connections; they open again when they are needed."""
+        if "events" in vars(self):
+            self.events.close()
         with self._lock:
             for resource in (self._broker, self._backend, self._store):
                 if resource is not None:

@@ -65,7 +65,7 @@ class DeadLetter(click.ParamType[tuple[str, DeadLetterPolicy]]):
               help="QUEUE=DEADQUEUE[:MAXDELIVERIES[:keep|drop]]: where messages go that cannot run any more, after how "
               "many started executions, and whether failed tasks are kept there. May be repeated.  "
               "[default: QUEUE=QUEUE.dead:5:drop]")  # fmt: skip
-@click.option("-E", "--task-events", is_flag=True, help="Publish task events, for `longshore events` and Flower.")
+@click.option("-E", "--task-events", is_flag=True, help="Publish task events, for monitors such as Flower.")
 @click.option("--http-port", type=click.IntRange(1, 65535), envvar="LONGSHORE_HTTP_PORT", show_envvar=True,
               help="Port of /healthz, /readyz and /metrics.  [default: off]")  # fmt: skip
 def worker(

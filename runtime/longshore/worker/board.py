@@ -121,13 +121,8 @@ class Board:
         self._memory[0] = wanted
 
     def tick(self, seen: int = 0) -> int:
-        """Move the worker's logical clock past what was seen elsewhere, and return it.
-
-        No lock: two processes that tick at the same moment may get the same number, which orders them as unordered.
-        """
-        clock = max(_CLOCK.unpack_from(self._memory, _CLOCK_AT)[0], seen) + 1
-        _CLOCK.pack_into(self._memory, _CLOCK_AT, clock & 0x7FFFFFFFFFFFFFFF)
-        return int(clock)
+        """Move the worker's logical clock past what was seen elsewhere, and return it."""
+        return _tick(self._memory, seen)
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
@@ -168,6 +163,13 @@ class Board:
         return Pen(self._memory, index, self.read(index))
 
 
+def _tick(memory: mmap.mmap, seen: int = 0) -> int:
+    """No lock: two processes that tick at the same moment may get the same number: neither was first."""
+    clock = max(_CLOCK.unpack_from(memory, _CLOCK_AT)[0], seen) + 1
+    _CLOCK.pack_into(memory, _CLOCK_AT, clock & 0x7FFFFFFFFFFFFFFF)
+    return int(clock)
+
+
 def _base(index: int) -> int:
     return _HEAD_BYTES + index * _SLOT_BYTES
 
@@ -183,6 +185,15 @@ class Pen:
         self._processed, self._failed = before.processed, before.failed
         self._held = 0
         self._ready = 0
+
+    @property
+    def events_wanted(self) -> bool:
+        """Whether task events are to be published."""
+        return self._memory[0] != 0
+
+    def tick(self) -> int:
+        """Move the worker's logical clock, and return it."""
+        return _tick(self._memory)
 
     def ready(self) -> None:
         """Say that this child claims."""

@@ -19,6 +19,7 @@ from longshore.exceptions import BackendError, BrokerError, BrokerRefused
 from longshore.worker.board import Pen
 from longshore.worker.conditions import Conditions
 from longshore.worker.endings import Endings, close
+from longshore.worker.events import TaskEvents
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans
 from longshore.worker.runs import Prepared, Runs
@@ -85,6 +86,7 @@ class PooledProcess:
         self._endings = Endings(app, plans, self._pause)
         self._runs = Runs(app, options, plans, self._endings, conditions)
         self._first_pen = pens[0]
+        self._events = TaskEvents(app, options.name, pens[0])
         self._free = list(pens)
         self._slots = len(pens)
         self._ended: deque[tuple[Prepared, Pen]] = deque()
@@ -112,6 +114,7 @@ class PooledProcess:
                     failures += 1
                     self._lost_broker(error, failures)
             self._endings.leave(consumer)
+            self._events.close()
         except BackendError as error:
             logger.error("%s; what could not be stored goes back to its queue", error)
             close(consumer)
@@ -127,6 +130,7 @@ class PooledProcess:
             self._wake.wait(IDLE_WAIT_SECONDS)
             return
         claims = consumer.claim(len(self._free), IDLE_WAIT_SECONDS)
+        self._events.follow()
         group = [each for claim in claims if (each := self._runs.prepare(claim, self._first_pen)) is not None]
         self._runs.begin(consumer, group)  # there is a free slot for each: all of them start now
         for prepared in group:

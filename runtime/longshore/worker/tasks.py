@@ -16,6 +16,7 @@ from longshore.exceptions import BackendError, BrokerError, BrokerRefused
 from longshore.worker.board import Pen
 from longshore.worker.conditions import Conditions
 from longshore.worker.endings import Endings, close
+from longshore.worker.events import TaskEvents
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans
 from longshore.worker.runs import Runs
@@ -43,6 +44,7 @@ class TaskProcess:
         self._options = options
         self._owner = owner
         self._pen = pens[0]
+        self._events = TaskEvents(app, options.name, self._pen)
         self._wake = wake
         self._broker: Broker = app.broker
         self._read_ahead = ReadAhead()
@@ -62,6 +64,7 @@ class TaskProcess:
         try:
             self._loop(consumer)
             self._endings.leave(consumer)
+            self._events.close()
         except BackendError as error:
             logger.error("%s; what could not be stored goes back to its queue", error)
             close(consumer)
@@ -100,6 +103,7 @@ class TaskProcess:
     # -- a batch -----------------------------------------------------------------------------------------------------
 
     def _work_off(self, consumer: Consumer, claims: list[Claim]) -> None:
+        self._events.follow()
         at, count = 0, len(claims)
         while at < count:
             self._pen.holding(count - at)

@@ -193,10 +193,12 @@ class RabbitMQLine:
         self._connection = self._channel = None
 
     def _open(self, deadline: float) -> tuple[Connection, Channel]:
-        if self._connection is None or self._channel is None or self._connection.lost is not None:
+        self._look()
+        if self._connection is None or self._channel is None:
             self._drop()
             name = f"longshore control {os.getpid()}"
-            self._connection = Connection.open(self._address, name, deadline, heartbeat=HEARTBEAT)
+            heartbeat = HEARTBEAT if self._listen is not None else 0  # who only publishes has nobody to write them
+            self._connection = Connection.open(self._address, name, deadline, heartbeat=heartbeat)
             self._declared.clear()
             try:
                 self._listen_on(self._connection, deadline)
@@ -205,6 +207,18 @@ class RabbitMQLine:
                 raise
         assert self._channel is not None
         return self._connection, self._channel
+
+    def _look(self) -> None:
+        """A kept connection may be gone by now: the broker may have restarted since it was last used."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.read_available()
+            gone = self._connection.lost is not None or self._channel is None or self._channel.closed is not None
+        except ConnectionLost:
+            gone = True
+        if gone:
+            self._drop()
 
     def _listen_on(self, connection: Connection, deadline: float) -> None:
         try:

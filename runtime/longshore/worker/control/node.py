@@ -19,6 +19,7 @@ from longshore.app import Longshore
 from longshore.brokers.control import Event, Mail, Names, open_control
 from longshore.control import match
 from longshore.core.backoff import reconnect_delay
+from longshore.events import utc_offset
 from longshore.exceptions import BrokerError, LongshoreError
 from longshore.worker.board import Board
 from longshore.worker.control import panel
@@ -30,7 +31,6 @@ logger = logging.getLogger("longshore.worker")
 
 HEARTBEAT_SECONDS = 2.0
 _STOP_SECONDS = 2.0
-_HOUR = 3600
 
 
 class ControlNode:
@@ -149,11 +149,6 @@ class ControlNode:
             "sw_sys": os.uname().sysname,
         }
         self._line.publish([Event(kind.replace("-", "."), event, {"hostname": self._site.name})])
-
-
-def utc_offset() -> int:
-    """Return how many hours the clock here is behind UTC, as Celery writes it."""
-    return (time.altzone if time.localtime().tm_isdst > 0 else time.timezone) // _HOUR
 
 
 def _is_for(name: str, body: Mapping[str, Any]) -> bool:
