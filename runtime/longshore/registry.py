@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 from longshore.encoding import CONTENT_TYPES
 from longshore.exceptions import DuplicateTask, ImproperlyConfigured, NotRegistered
 from longshore.task import Task, function_origin
+from longshore.utils.imports import import_object
 
 if TYPE_CHECKING:
     from longshore.app import Longshore
+
+
+_PYDANTIC = ("pydantic", "pydantic_strict", "pydantic_context", "pydantic_dump_kwargs")
 
 
 class Apps:
@@ -96,7 +100,7 @@ def make_task(
         "app": app,
         "name": name or app.gen_task_name(function.__name__, function.__module__),
         "origin": function_origin(function),
-        "run": function if bind else staticmethod(function),
+        "run": _runner(base, function, options) if bind else staticmethod(_runner(base, function, options)),
         "__doc__": function.__doc__,
         "__module__": function.__module__,
         "__wrapped__": staticmethod(function),
@@ -104,3 +108,17 @@ def make_task(
     task: Task = type(function.__name__, (base,), fields)()
     task.check_options()
     return task
+
+
+def _runner(base: type[Task], function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return what a run calls: the function itself, or the one that checks models around it."""
+    said = {name: options.get(name, getattr(base, name)) for name in _PYDANTIC}
+    if not said["pydantic"]:
+        return function
+    validated: Callable[..., Any] = import_object("longshore.contrib.pydantic:validated")(
+        function,
+        strict=said["pydantic_strict"],
+        context=said["pydantic_context"],
+        dump_kwargs=said["pydantic_dump_kwargs"],
+    )
+    return validated

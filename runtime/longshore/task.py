@@ -175,6 +175,12 @@ class Task:
     idempotency_key: Any = None
     """Name bound to the arguments, or a function of them: of several calls with one key, one runs."""
 
+    pydantic: bool = False
+    """Validate arguments whose annotations are pydantic models, and dump a model that is returned."""
+    pydantic_strict: bool | None = None
+    pydantic_context: Mapping[str, Any] | None = None
+    pydantic_dump_kwargs: Mapping[str, Any] | None = None
+
     handlers: frozenset[str] = frozenset()
     """Names of the handlers that this class does not inherit from `Task`: only these are called."""
 
