@@ -12,6 +12,7 @@ from amqp.basic_message import Message as AmqpMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longshore.brokers.port import Outgoing
 from longshore.brokers.rabbitmq import delays, frames, methods, tables
 from longshore.brokers.rabbitmq.address import parse_address
 from longshore.brokers.rabbitmq.confirms import Confirms, Fate
@@ -19,6 +20,7 @@ from longshore.brokers.rabbitmq.frames import FrameError, FrameReader
 from longshore.brokers.rabbitmq.layouts import Layouts
 from longshore.brokers.rabbitmq.letters import letter, opened
 from longshore.brokers.rabbitmq.prefetch import next_prefetch
+from longshore.brokers.rabbitmq.publisher import Job, Parcel
 from longshore.brokers.rabbitmq.starts import notes_queue_of
 from longshore.brokers.rabbitmq.unacked import Unacked
 from longshore.brokers.rabbitmq.unstarted import MOST, Unstarted
@@ -363,3 +365,24 @@ def test_a_wrong_address_is_said_without_the_password(url: str, words: str) -> N
     with pytest.raises(ImproperlyConfigured, match=words) as caught:
         parse_address(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fates", "answered", "in_doubt"),
+    [
+        ([Fate.CONFIRMED], True, False),
+        ([Fate.RETURNED, Fate.CONFIRMED], True, False),
+        ([Fate.UNKNOWN], False, True),
+        ([Fate.CONFIRMED, Fate.UNKNOWN], False, True),
+        ([Fate.REFUSED], False, True),
+        ([None], False, False),
+    ],
+)
+def test_a_broken_connection_leaves_in_doubt_what_was_written_and_not_answered(
+    fates: list[Fate | None], answered: bool, in_doubt: bool
+) -> None:
+    parcels = [Parcel(Outgoing("q", Message(b"", {"id": "a", "task": "t"}, {})), 0.0) for _ in fates]
+    for parcel, fate in zip(parcels, fates, strict=True):
+        parcel.written, parcel.fate = fate is not None, fate or Fate.UNKNOWN
+    job = Job(parcels)
+    assert (job.answered, job.in_doubt) == (answered, in_doubt)

@@ -55,8 +55,13 @@ class Job:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether something of it may have reached the broker without our knowing."""
-        return not self.done and (self.taken or any(parcel.written and parcel.open for parcel in self.parcels))
+        """Whether something of it may have reached the broker: a node that goes down also refuses what it has kept."""
+        return not self.answered and (self.taken or any(parcel.written for parcel in self.parcels))
+
+    @property
+    def answered(self) -> bool:
+        """Whether all of it is known, though perhaps not of what was published together with it."""
+        return self.done or all(parcel.fate in {Fate.CONFIRMED, Fate.RETURNED} for parcel in self.parcels)
 
 
 class Publisher:
@@ -85,7 +90,8 @@ class Publisher:
         except BrokerUnavailable as error:
             if job.in_doubt:
                 raise SendOutcomeUnknown(f"{error}; the message may be in its queue") from None
-            raise
+            if not job.answered:
+                raise
         finally:
             self._withdraw(job)
         _raise_verdict(job.parcels)
