@@ -119,13 +119,13 @@ class Cluster:
     def empty(self) -> None:
         """Drop every key."""
         for server in self.servers:
-            with server.client() as client:
+            with _raw(server) as client:
                 client.flushall()
 
     def of_slot(self, slot: int) -> RedisServer:
         """Return the node that serves a slot."""
-        with self.servers[0].client() as client:
-            for first, last, node, *_ in client.execute_command("CLUSTER SLOTS"):
+        with _raw(self.servers[0]) as client:
+            for first, last, node, *_ in client.execute_command("CLUSTER", "SLOTS"):
                 if first <= slot <= last:
                     return next(server for server in self.servers if server.port == node[1])
         raise AssertionError(f"nobody serves slot {slot}")
@@ -134,21 +134,21 @@ class Cluster:
         """Begin to move a slot to another node, and return that one."""
         source = self.of_slot(slot)
         target = next(server for server in self.servers if server is not source)
-        with source.client() as old, target.client() as new:
-            new.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", _id(old))
-            old.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", _id(new))
+        with _raw(source) as old, _raw(target) as new:
+            new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", _id(old))
+            old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", _id(new))
         return target
 
     def finish_moving(self, slot: int, target: RedisServer) -> None:
         """Move the keys of a slot and hand it over."""
         source = self.of_slot(slot)
-        with source.client() as old, target.client() as new:
-            while keys := old.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
+        with _raw(source) as old, _raw(target) as new:
+            while keys := old.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
                 old.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
             owner = _id(new)
         for server in [target, source, *self.servers]:
-            with server.client() as client:
-                client.execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
+            with _raw(server) as client:
+                client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", owner)
 
     def close(self) -> None:
         """End the nodes."""
@@ -156,13 +156,19 @@ class Cluster:
             server.kill()
 
     def _is_whole(self, server: RedisServer) -> bool:
-        with server.client() as client:
-            return "cluster_state:ok" in str(client.execute_command("CLUSTER INFO"))
+        with _raw(server) as client:
+            return b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO")
+
+
+def _raw(server: RedisServer) -> redis.Redis:
+    """A client that returns what the server says."""
+    client = server.client()
+    client.response_callbacks.clear()
+    return client
 
 
 def _id(client: redis.Redis) -> str:
-    found = client.execute_command("CLUSTER MYID")
-    return found.decode() if isinstance(found, bytes) else str(found)
+    return str(client.execute_command("CLUSTER", "MYID").decode())
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from longshore.brokers.redis.consumer import RedisConsumer
 from longshore.brokers.redis.envelope import decode, encode, lane
 from longshore.brokers.redis.errors import broker_error
 from longshore.brokers.redis.handback import hand_back
-from longshore.brokers.redis.keys import LANES, QUEUES, lane_list, own
+from longshore.brokers.redis.keys import LANES, declared_queues, lane_list, own
 from longshore.brokers.redis.server import Server
 from longshore.brokers.schemes import REDIS
 from longshore.exceptions import ImproperlyConfigured, SendOutcomeUnknown, UnsupportedByBroker, one_url
@@ -52,9 +52,10 @@ _decode_report = msgspec.json.Decoder(WorkerReport).decode
 class RedisBroker:
     """The port's `Broker`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pinned: str | None = None) -> None:
+        """In a cluster the broker is one for a single node, that of the key `pinned`."""
         self.url = url
-        self._server = Server(url, broker_error)
+        self._server = Server(url, broker_error, pinned)
         self._address = self._server.address
         self._celery = CeleryClaims(self._server, self._address.visibility_timeout)
         self.capabilities = Capabilities(
@@ -79,7 +80,8 @@ class RedisBroker:
                 raise UnsupportedByBroker(f"queue {queue.name!r}: Redis has no {queue.type} queues; use type Classic")
         self._server.check()
         if queues:
-            self._server.call(pack("SADD", QUEUES, *(queue.name for queue in queues)))
+            known = declared_queues(queues[0].name, self._address.is_cluster)
+            self._server.call(pack("SADD", known, *(queue.name for queue in queues)))
 
     def send(self, outgoing: Sequence[Outgoing], *, deadline: float = SEND_DEADLINE_SECONDS) -> None:
         """Put the messages into their queues; up to 2,000 of them all or none."""
@@ -88,7 +90,7 @@ class RedisBroker:
             self._send_together(outgoing[start : start + _AT_ONCE], ends)
 
     def _send_together(self, outgoing: Sequence[Outgoing], ends: float) -> None:
-        commands = _commands(outgoing)
+        commands = _commands(outgoing, self._address.is_cluster)
         together = len(commands) > 1
         data = b"".join([pack("MULTI"), *commands, pack("EXEC")]) if together else commands[0]
         try:
@@ -111,7 +113,7 @@ class RedisBroker:
     def peek(self, queue: str, limit: int) -> list[Message]:
         """Return the first ready messages, in the order in which they would be claimed."""
         steps = LANES[::-1] if self._address.celery_priorities else LANES
-        lists = [own(queue, "alone"), *(lane_list(queue, step) for step in steps)]
+        lists = [own(queue, "alone"), *(lane_list(queue, step, self._address.is_cluster) for step in steps)]
         data = b"".join(pack("LRANGE", name, -limit, -1) for name in lists)
         suspects, *ready = self._server.call(data, len(lists))
         elements = [entry.split(b":", 3)[3] for entry in reversed(suspects)]
@@ -128,13 +130,14 @@ class RedisBroker:
         *,
         wake_fd: int | None = None,
         results: ResultBackend | None = None,
+        hands: set[str] | None = None,
     ) -> RedisConsumer:
         """Return a consumer with connections of its own."""
         if not queues:
             raise ImproperlyConfigured("a consumer needs at least one queue")
         self._server.check()
         results_in = None if results is None else parse(results.url).database
-        return RedisConsumer(self._address, owner, queues, wake_fd=wake_fd, results_in=results_in)
+        return RedisConsumer(self._address, owner, queues, wake_fd=wake_fd, results_in=results_in, hands=hands)
 
     def settles_results_of(self, backend: ResultBackend) -> bool:
         """Where the same user stores on the same server, be it in another database."""
@@ -156,7 +159,9 @@ class RedisBroker:
         """Take over from owners whose lease is over, promote what is due, restore what Celery's workers lost."""
         if not queues:
             return 0
-        return int(self._server.run("sweep", list(queues))) + self._celery.restore(queues)
+        return int(self._server.run("sweep", list(queues))) + (
+            0 if self._address.is_cluster else self._celery.restore(queues)
+        )
 
     # -- workers -----------------------------------------------------------------------------------------------------
 
@@ -195,14 +200,14 @@ class RedisBroker:
         self._server.close()
 
 
-def _commands(outgoing: Sequence[Outgoing]) -> list[bytes]:
+def _commands(outgoing: Sequence[Outgoing], clustered: bool) -> list[bytes]:
     """One LPUSH a list, one ZADD a queue's delayed messages."""
     pushes: dict[str, list[bytes]] = {}
     adds: dict[str, list[bytes | float]] = {}
     for one in outgoing:
         step, envelope = lane(one.message), encode(one.queue, one.message, one.due_at)
         if one.due_at is None or one.due_at <= 0:
-            pushes.setdefault(lane_list(one.queue, step), []).append(envelope)
+            pushes.setdefault(lane_list(one.queue, step, clustered), []).append(envelope)
         else:
             adds.setdefault(own(one.queue, "delayed"), []).extend((one.due_at, step.encode() + envelope))
     return [pack("LPUSH", name, *envelopes) for name, envelopes in pushes.items()] + [

@@ -44,11 +44,13 @@ class Group(NamedTuple):
 class Calls:
     """The requests of one owner over one connection, in order."""
 
-    def __init__(self, address: Address, owner: str, queues: Sequence[str], results_in: int | None) -> None:
+    def __init__(
+        self, address: Address, owner: str, queues: Sequence[str], results_in: int | None, hands: set[str] | None = None
+    ) -> None:
         self.owner = owner
         self.connection = Connection(address)
-        self.held: set[str] = set()
-        """Tokens of what the caller holds."""
+        self.held: set[str] = set() if hands is None else hands
+        """Tokens of what the caller holds, perhaps from other queues, by other conversations, too."""
         self.noted = Noted()
         self.due_in = -1.0
         """Seconds until the next delayed message is due, as of the last answer; below 0 for none."""
@@ -100,7 +102,7 @@ class Calls:
         self.connection.drop_stale()
         number, noted, data = self._claim_request(limit)
         try:
-            reply = self._request(script("claim"), data, deadline)
+            reply = self._request(self._script("claim"), data, deadline)
         except BrokerUnavailable:
             noted.uncertain = bool(noted)
             raise
@@ -129,7 +131,7 @@ class Calls:
             self._results_in,
             self.noted.adopted,
         )
-        return self._number, self.noted, script("claim").call(*arguments)
+        return self._number, self.noted, self._script("claim").call(*arguments)
 
     def _rotated(self) -> list[str]:
         turn = self._number % len(self._queues)
@@ -228,15 +230,15 @@ class Calls:
         """Remove claims, all or none, and return when it is done; raise `BrokerError` when one is not surely ours."""
         if self.noted:
             self.settle_noted()
-        data = script("acknowledge").call(self.owner, _by_queue(claims))
+        data = self._script("acknowledge").call(self.owner, _by_queue(claims))
         deadline = monotonic() + DEADLINE
         was_open = self.connection.is_open
         try:
-            lost = self._request(script("acknowledge"), data, deadline)
+            lost = self._request(self._script("acknowledge"), data, deadline)
         except BrokerUnavailable:
             if not was_open or monotonic() >= deadline:
                 raise
-            lost = self._request(script("acknowledge"), data, deadline)
+            lost = self._request(self._script("acknowledge"), data, deadline)
         if lost:
             raise BrokerError(
                 f"the claim of a message of queue {claims[0].queue!r} was lost before it was acknowledged"
@@ -257,10 +259,13 @@ class Calls:
         if self.noted or self._under_way:
             self.run(0)
         self.connection.drop_stale()
-        called = script("release")
+        called = self._script("release")
         self._request(called, called.call(self.owner, self._queues, []), monotonic() + DEADLINE)
 
     # -- speaking with the server ------------------------------------------------------------------------------------
+
+    def _script(self, name: str) -> Script:
+        return script(name, self._address.is_cluster)
 
     def _request(self, called: Script, data: bytes, deadline: float) -> Reply:
         reply = self.exchange(data, 1, deadline)[0]
@@ -271,7 +276,7 @@ class Calls:
         return reply
 
     def _refusal(self, reply: ReplyError) -> BrokerError:
-        if is_passing(reply):
+        if is_passing(reply, self._address):
             self.connection.close()  # after a fail-over the name leads somewhere else
         return broker_error(reply, self._address)
 

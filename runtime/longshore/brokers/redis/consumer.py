@@ -28,7 +28,9 @@ _SHORTEST_POLL, _LONGEST_POLL = 0.02, 0.25
 
 
 class RedisConsumer:
-    """The port's `Consumer`. `results_in` is the database on this server in which settlements store their results."""
+    """The port's `Consumer`. `results_in` is the database on this server in which settlements store their results;
+    `hands` the tokens of everything that the owner holds, where it has several consumers.
+    """
 
     def __init__(
         self,
@@ -38,9 +40,10 @@ class RedisConsumer:
         *,
         wake_fd: int | None,
         results_in: int | None = None,
+        hands: set[str] | None = None,
     ) -> None:
         self._address = address
-        self._calls = Calls(address, str(owner), queues, results_in)
+        self._calls = Calls(address, str(owner), queues, results_in, hands)
         self._watches = Watches(address, str(owner), list(queues), wake_fd)
         self._solo: tuple[str, float] | None = None
         """The claim that may be poison, and until when nothing is claimed beside it."""
@@ -63,6 +66,11 @@ class RedisConsumer:
             self._poll = _SHORTEST_POLL
             self._go_on(len(claims) >= share < limit, limit - len(claims))
         return claims
+
+    @property
+    def holds_suspect(self) -> bool:
+        """Whether nothing is to be claimed beside what is held."""
+        return self._solo is not None and monotonic() < self._solo[1]
 
     def settle(self, settlement: Settlement) -> None:
         """Note a settlement."""

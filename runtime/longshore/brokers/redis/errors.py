@@ -14,6 +14,7 @@ from longshore.exceptions import BackendError, BrokerError, BrokerFull, BrokerRe
 Trouble = ReplyError | ConnectFailed | ConnectionBroken
 
 _KIND = re.compile(r"-?\b(OOM|MISCONF|READONLY|LOADING|MASTERDOWN|BUSY|NOPERM|NOAUTH|WRONGPASS|MOVED|CLUSTERDOWN)\b")
+_MOVING = re.compile(r"\b(MOVED|ASK|TRYAGAIN|CLUSTERDOWN|EXECABORT)\b|non local key")
 _REPLIES: dict[str, tuple[type[BrokerError], str]] = {
     "OOM": (BrokerFull, "is out of memory (maxmemory): consume or purge messages, or raise the limit"),
     "MISCONF": (BrokerFull, "cannot write its snapshot and takes no writes: look at its disk and its log"),
@@ -24,8 +25,8 @@ _REPLIES: dict[str, tuple[type[BrokerError], str]] = {
     "NOPERM": (BrokerRefused, "does not permit this user what a broker needs"),
     "NOAUTH": (BrokerRefused, "wants a password; put it into the address"),
     "WRONGPASS": (BrokerRefused, "refuses the connection: check user name and password"),
-    "MOVED": (BrokerRefused, "is a Redis Cluster, which is not supported"),
-    "CLUSTERDOWN": (BrokerRefused, "is a Redis Cluster, which is not supported"),
+    "MOVED": (BrokerRefused, "is a Redis Cluster: write redis+cluster:// in the address"),
+    "CLUSTERDOWN": (BrokerRefused, "is a Redis Cluster: write redis+cluster:// in the address"),
 }
 
 
@@ -35,6 +36,8 @@ def broker_error(trouble: Trouble, address: Address) -> BrokerError:
         return BrokerRefused(str(trouble)) if _is_refusal(trouble) else BrokerUnavailable(str(trouble))
     if isinstance(trouble, ConnectionBroken):
         return BrokerUnavailable(str(trouble))
+    if _is_moving(trouble, address):
+        return BrokerUnavailable(f"Redis at {address.shown} is moving what is asked for to another node ({trouble})")
     match = _KIND.search(str(trouble))
     if match is None:
         return BrokerRefused(f"Redis at {address.shown} refuses: {trouble}")
@@ -43,9 +46,14 @@ def broker_error(trouble: Trouble, address: Address) -> BrokerError:
     return kind(f"Redis at {address.shown} {text}{detail}")
 
 
-def is_passing(reply: ReplyError) -> bool:
+def is_passing(reply: ReplyError, address: Address) -> bool:
     """Whether this server is not the right one just now, and another attempt may reach one that is."""
-    return str(reply).startswith(("LOADING", "READONLY", "MASTERDOWN"))
+    return str(reply).startswith(("LOADING", "READONLY", "MASTERDOWN")) or _is_moving(reply, address)
+
+
+def _is_moving(trouble: ReplyError, address: Address) -> bool:
+    """Whether the slot is at another node of a cluster, on its way there, or at none."""
+    return address.is_cluster and _MOVING.search(str(trouble)) is not None
 
 
 def backend_error(trouble: Trouble, address: Address) -> BackendError:

@@ -16,6 +16,7 @@ r"""The names of our keys on a Redis server. Version 1; every key of a queue has
 | ``longshore:1:rate:<task>`` | string | when the next turn of a rate limit is, with an expiry |
 | ``longshore:1:{marks:<kind>}:set``, ``…:expire`` | zset | marks by when they were set, by when they expire |
 | ``longshore:1:count:<key>`` | set | what was counted, with an expiry |
+| ``{q}\x06\x163`` …, ``longshore:1:{q}:queues`` | list, set | in a cluster: lanes above 0; whether it is declared |
 | ``celery-task-meta-<id>`` | string | a result, as Celery lays it out |
 
 An owner is ``<worker>/<slot>``. Nothing that holds a message ever has an expiry. ``longshore queue handback`` returns
@@ -34,6 +35,13 @@ def own(queue: str, name: str) -> str:
     return f"longshore:1:{{{queue}}}:{name}"
 
 
-def lane_list(queue: str, lane: str) -> str:
-    """Return the list of a priority step, as kombu names it."""
-    return queue if lane == "0" else f"{queue}\x06\x16{lane}"
+def lane_list(queue: str, lane: str, clustered: bool = False) -> str:
+    """Return the list of a priority step, as kombu names it; in a cluster with the queue as hash tag."""
+    if lane == "0":
+        return queue
+    return f"{{{queue}}}\x06\x16{lane}" if clustered else f"{queue}\x06\x16{lane}"
+
+
+def declared_queues(queue: str, clustered: bool = False) -> str:
+    """Return the set in which a declared queue is."""
+    return own(queue, "queues") if clustered else QUEUES

@@ -60,7 +60,7 @@ class Pool:
         connection = self.take(deadline)
         result = connection.exchange(data, replies, deadline)
         for reply in result:
-            if isinstance(reply, ReplyError) and is_passing(reply):
+            if isinstance(reply, ReplyError) and is_passing(reply, self.address):
                 connection.close()
                 raise reply
         self.give(connection)

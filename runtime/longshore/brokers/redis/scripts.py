@@ -21,8 +21,9 @@ _encode = msgspec.msgpack.Encoder().encode
 class Script:
     """One script and its digest."""
 
-    def __init__(self, name: str) -> None:
-        self.text = f"{(_FOLDER / 'common.lua').read_text()}\n{(_FOLDER / f'{name}.lua').read_text()}".encode()
+    def __init__(self, name: str, *, clustered: bool) -> None:
+        said = f"local clustered = {str(clustered).lower()}"
+        self.text = f"{said}\n{(_FOLDER / 'common.lua').read_text()}\n{(_FOLDER / f'{name}.lua').read_text()}".encode()
         self.digest = sha1(self.text, usedforsecurity=False).hexdigest()
         self._head = b"EVALSHA", self.digest.encode(), b"0"
 
@@ -36,9 +37,9 @@ class Script:
 
 
 @cache
-def script(name: str) -> Script:
-    """Return a script by its file's name."""
-    return Script(name)
+def script(name: str, clustered: bool = False) -> Script:
+    """Return a script by its file's name; in a cluster keys are named otherwise."""
+    return Script(name, clustered=clustered)
 
 
 def is_unknown(reply: Reply) -> bool:

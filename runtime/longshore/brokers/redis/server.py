@@ -7,6 +7,7 @@ stores; each says which error its port wants.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -24,15 +25,15 @@ _OLDEST = (6, 2)
 class Server:
     """Calls to one server from any thread; `explain` turns trouble into the caller's error."""
 
-    def __init__(self, url: str, explain: Callable[[Trouble, Address], Exception]) -> None:
-        self.address = parse(url)
+    def __init__(self, url: str, explain: Callable[[Trouble, Address], Exception], pinned: str | None = None) -> None:
+        self.address = replace(parse(url), pinned=pinned)
         self.pool = Pool(self.address)
         self._explain = explain
         self._checked = False
 
     def run(self, name: str, *arguments: Any) -> Reply:
         """Run a script and return its answer."""
-        called = script(name)
+        called = script(name, self.address.is_cluster)
         data = called.call(*arguments)
         reply = self._replies(data, 1)[0]
         if is_unknown(reply):
@@ -71,8 +72,8 @@ def judge(replies: list[Reply], address: Address) -> None:
     version = facts.get("redis_version", "")
     if version and tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
         raise BrokerRefused(f"Redis at {address.shown} is version {version}; 6.2 or newer is needed")
-    if facts.get("redis_mode") == "cluster":
-        raise BrokerRefused(f"Redis at {address.shown} is a Redis Cluster, which is not supported")
+    if facts.get("redis_mode") == "cluster" and not address.is_cluster:
+        raise BrokerRefused(f"Redis at {address.shown} is a Redis Cluster: write redis+cluster:// in the address")
     policy = facts.get("maxmemory_policy", "")
     if policy.startswith("allkeys"):
         raise BrokerRefused(

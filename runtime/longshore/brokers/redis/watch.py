@@ -14,6 +14,7 @@ from time import monotonic
 
 from longshore.brokers.redis.address import Address
 from longshore.brokers.redis.connection import Connection, ReplyError, pack
+from longshore.brokers.redis.errors import is_passing
 from longshore.brokers.redis.keys import own
 from longshore.brokers.redis.scripts import script
 
@@ -31,9 +32,10 @@ class Watch:
     def __init__(self, address: Address, owner: str, queue: str) -> None:
         self._connection = Connection(address)
         seconds = address.lease_seconds * _MOVE_SHARE_OF_LEASE
-        self._trusted = address.lease_seconds * _TRUSTED_SHARE_OF_LEASE
+self._trusted = address.lease_seconds * _TRUSTED_SHARE_OF_LEASE
         self._armed_at = 0.0
-        self._keep = script("keep")
+        self._address = address
+        self._keep = script("keep", address.is_cluster)
         self._enroll = self._keep.call([owner], address.lease_seconds, [queue], True)
         self._move = pack("BLMOVE", queue, own(queue, f"inbox:{owner}"), "RIGHT", "LEFT", f"{seconds:.3f}")
         self.queue = queue
@@ -79,7 +81,7 @@ class Watch:
         self._expected -= 1
         if isinstance(reply, ReplyError):
             self._rests_until = monotonic() + _REST
-            if self._expected:
+            if self._expected or is_passing(reply, self._address):
                 self.close()  # without a renewed lease it must not wait; the scripts were flushed, or worse
         self.moved = reply if not self._expected and isinstance(reply, bytes) else None
         return self.moved is not None

@@ -15,13 +15,20 @@ local function own(queue, name)
   return 'longshore:1:{' .. queue .. '}:' .. name
 end
 
+-- In a cluster every key of a queue has the queue for its hash tag; the plain list has it as it is.
 local function lane_list(queue, lane)
   if lane == '0' then return queue end
+  if clustered then queue = '{' .. queue .. '}' end
   return queue .. '\6\22' .. lane
 end
 
+local function declared_queues(queue)
+  return clustered and own(queue, 'queues') or 'longshore:1:queues'
+end
+
 -- Let later writes pass when memory is short: only a script that has written before may go on then, and what follows
--- mostly frees memory.
+-- mostly frees memory. In a cluster this key, which never is there, also keeps a script from starting while its slot is
+-- on the move: a later command might find its key gone, and the script would end in the middle.
 local function begin(queue)
   redis.call('DEL', own(queue, 'none'))
 end

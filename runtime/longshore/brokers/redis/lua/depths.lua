@@ -40,7 +40,9 @@ local function depth(queue)
   local later = redis.call('ZCARD', delayed) - due
   local next_due = redis.call('ZRANGEBYSCORE', delayed, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
   local held = leased(queue)
-  if ready + held + due + later == 0 and redis.call('SISMEMBER', 'longshore:1:queues', queue) == 0 then return false end
+  if ready + held + due + later == 0 and redis.call('SISMEMBER', declared_queues(queue), queue) == 0 then
+    return false
+  end
   return {ready + due, held, later, since and tostring(since) or '', next_due or ''}
 end
 

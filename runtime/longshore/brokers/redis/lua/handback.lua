@@ -26,5 +26,5 @@ for _, owner in ipairs(redis.call('ZRANGE', owners, 0, -1)) do
   redis.call('DEL', own(queue, 'held:' .. owner))
 end
 redis.call('DEL', owners, own(queue, 'returned'))
-redis.call('SREM', 'longshore:1:queues', queue)
+redis.call('SREM', declared_queues(queue), queue)
 return {'0', claims, suspects}
