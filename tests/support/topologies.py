@@ -99,7 +99,9 @@ class Cluster:
             "--cluster-require-full-coverage",
             "no",
         )
-        self.servers = [RedisServer(folder / str(number), *options) for number in range(3)]
+        self.servers = [
+            RedisServer(folder / str(number), *options, "--cluster-port", str(free_port())) for number in range(3)
+        ]
 
     def url(self, query: str = "") -> str:
         """Return the address by two of the nodes."""
