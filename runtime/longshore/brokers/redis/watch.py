@@ -32,7 +32,7 @@ class Watch:
     def __init__(self, address: Address, owner: str, queue: str) -> None:
         self._connection = Connection(address)
         seconds = address.lease_seconds * _MOVE_SHARE_OF_LEASE
-self._trusted = address.lease_seconds * _TRUSTED_SHARE_OF_LEASE
+        self._trusted = address.lease_seconds * _TRUSTED_SHARE_OF_LEASE
         self._armed_at = 0.0
         self._address = address
         self._keep = script("keep", address.is_cluster)
