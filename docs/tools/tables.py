@@ -88,8 +88,9 @@ def brokers_page() -> str:
         for name, question in _QUESTIONS.items()
     ]
     introduction = """\
-The scheme of the address chooses the broker: `sqlite:///FILE`, `redis://` and `rediss://`, `amqp://` and `amqps://`.
-One suite of tests (`tests/brokers/contract.py`) runs on all three. How to choose: [brokers](../how-to/brokers.md).
+The scheme of the address chooses the broker: `sqlite:///FILE`, `redis://` and `rediss://` (and `valkey://`,
+`sentinel://`, `redis+socket://`), `redis+cluster://`, `amqp://` and `amqps://`.
+One suite of tests (`tests/brokers/contract.py`) runs on all of them. How to choose: [brokers](../how-to/brokers.md).
 Options of the addresses, and what is kept where: [SQLite](sqlite.md), [Redis](redis.md)."""
     return page("What each broker can do", introduction, table(("", *(f"**{name}**" for name in found)), rows), _NOTES)
 
@@ -100,6 +101,7 @@ def _capabilities() -> dict[str, dict[str, Any]]:
     opened = {
         "SQLite": open_broker("sqlite:///unused.db"),
         "Redis": open_broker("redis://localhost/0"),
+        "Redis Cluster": open_broker("redis+cluster://localhost/0"),
         "RabbitMQ": open_broker("amqp://localhost//"),
     }
     return {name: asdict(broker.capabilities) for name, broker in opened.items()}
