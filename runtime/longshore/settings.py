@@ -166,7 +166,6 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
 _NOT_HERE = {
     **dict.fromkeys(
         (
-            "broker_transport_options",
             "database_create_tables_at_setup",
             "database_engine_callback",
             "database_engine_options",
