@@ -252,9 +252,8 @@ class Longshore:
 
     def send_many(self, calls: Iterable[tuple[BaseTask | str, Sequence[Any]]], **options: Any) -> list[AsyncResult]:
         """Send many calls, ``[(task, args), …]``, in few round trips; on an error some may be in the queue already."""
-        batch = [
-            self.outgoing(task if isinstance(task, str) else task.name, args, {}, **options) for task, args in calls
-        ]
+        chosen, now, outgoing = call_options("of send_many", options), utc_now(), self._publishing.outgoing
+        batch = [outgoing(task if isinstance(task, str) else task.name, args, {}, chosen, now) for task, args in calls]
         self.publish(batch)
         return [AsyncResult(outgoing.message.headers["id"], app=self) for outgoing in batch]
 

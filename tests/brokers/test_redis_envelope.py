@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.brokers.redis.envelope import UNREADABLE, decode, encode, lane
+from longshore.encoding import decoded
 from longshore.exceptions import MessageError
-from longshore.message import Message, load_body
+from longshore.message import Message
 
 json_values = st.recursive(
     st.none()
@@ -50,7 +51,7 @@ def test_any_json_is_a_message(value):
 
 def test_what_is_unreadable_says_so_when_it_is_loaded():
     with pytest.raises(MessageError, match=UNREADABLE):
-        load_body(decode(b"garbage")[0])
+        decoded(decode(b"garbage")[0])
 
 
 @pytest.mark.parametrize(

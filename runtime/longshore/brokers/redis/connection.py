@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from longshore.brokers.redis.address import Address
+from longshore.brokers.redis.dialing import dial_file, greeting
 
 Reply = Any
 Argument = bytes | str | int | float
@@ -47,26 +48,6 @@ def pack(*arguments: Argument) -> bytes:
         data = argument if isinstance(argument, bytes) else str(argument).encode()
         parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     return b"".join(parts)
-
-
-def _dial_file(path: str, timeout: float) -> socket.socket:
-    plain = socket.socket(socket.AF_UNIX)
-    plain.settimeout(timeout)
-    try:
-        plain.connect(path)
-    except OSError:
-        plain.close()
-        raise
-    return plain
-
-
-def _greeting(address: Address) -> list[tuple[Argument, ...]]:
-    """Return who we are, which database, and, where a server was found by its role, the question for that role."""
-    commands: list[tuple[Argument, ...]] = []
-    if address.password is not None:
-        commands.append(("AUTH", *([address.username] if address.username else []), address.password))
-    commands.append(("PING",) if address.is_sentinel else ("SELECT", address.database))
-    return [*commands, ("ROLE",)] if address.sentinels else commands
 
 
 class Connection:
@@ -111,7 +92,10 @@ class Connection:
             raise ConnectFailed(f"Redis at {shown}: no such host as {host!r}", final=True) from error
         except OSError as error:
             raise ConnectFailed(f"Redis at {shown} cannot be reached: {error.strerror or error}") from error
-        return plain if self._address.tls is None else self._secure(plain, host)
+        if self._address.tls is not None:
+            return self._secure(plain, host)
+        plain.setblocking(False)
+        return plain
 
     def _where(self) -> tuple[str, int]:
         """Return host and port, which may be others at each opening."""
@@ -123,7 +107,7 @@ class Connection:
 
     def _dial(self, host: str, port: int) -> socket.socket:
         if self._address.path is not None:
-            return _dial_file(self._address.path, self._remaining())
+            return dial_file(self._address.path, self._remaining())
         plain = socket.create_connection((host, port), timeout=self._remaining())
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return plain
@@ -141,7 +125,7 @@ class Connection:
             raise ConnectFailed(f"Redis at {address.shown}: TLS failed: {error}", final=final) from error
 
     def _greet(self) -> None:
-        for reply in self.call(_greeting(self._address), self._deadline):
+        for reply in self.call(greeting(self._address), self._deadline):
             if isinstance(reply, ReplyError):
                 self._explain_refusal(str(reply))
             if isinstance(reply, list) and reply[0] != b"master":
@@ -190,8 +174,7 @@ class Connection:
         return bool(self._poll.poll(max(deadline - monotonic(), 0.0) * 1000))
 
     def _has_decrypted(self) -> bool:
-        pending = getattr(self._socket, "pending", None)
-        return pending is not None and pending() > 0
+        return self._address.tls is not None and self._socket.pending() > 0  # type: ignore[union-attr]
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -210,10 +193,28 @@ class Connection:
         assert self._socket is not None
         self._deadline = deadline
         try:
-            self._socket.settimeout(self._remaining())
-            self._socket.sendall(data)
+            if self._address.tls is None:
+                self._send_plain(self._socket, data)
+            else:
+                self._socket.settimeout(self._remaining())
+                self._socket.sendall(data)
         except OSError as error:
             raise self._broken(error) from error
+
+    def _send_plain(self, plain: socket.socket, data: bytes | memoryview) -> None:
+        """Almost always one system call; Python's own time-outs take three."""
+        while True:
+            try:
+                sent = plain.send(data)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+            writable = select.poll()
+            writable.register(plain.fileno(), select.POLLOUT)
+            if not writable.poll(self._remaining() * 1000):
+                raise TimeoutError
 
     def receive(self, deadline: float) -> Reply:
         """Read one reply; a failure closes the connection."""
@@ -277,8 +278,11 @@ class Connection:
 
     def _receive_some(self) -> bytes:
         assert self._socket is not None
-        self._socket.settimeout(self._remaining())
-        data = self._socket.recv(_CHUNK)
+        if self._address.tls is not None:
+            self._socket.settimeout(self._remaining())
+        elif not self._poll.poll(self._remaining() * 1000):
+            raise TimeoutError
+        data = self._socket.recv(_CHUNK)  # nobody else reads: what the poll has seen is there
         if not data:
             raise ConnectionResetError("the server closed it")
         return data

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64decode
+from itertools import count
 from time import time
 from typing import Any
 
@@ -50,7 +51,7 @@ def encode(queue: str, message: Message, due_at: float | None = None) -> bytes:
     """Return the list element for a message; raises `TypeError` for what JSON cannot hold."""
     properties = {
         "delivery_mode": 2,
-        "priority": message.priority,
+        "priority": 0,
         **message.properties,
         "body_encoding": "base64",
         "delivery_tag": _new_tag(),
@@ -65,10 +66,23 @@ def encode(queue: str, message: Message, due_at: float | None = None) -> bytes:
         return json.dumps(msgspec.to_builtins(envelope)).encode()
 
 
-def _new_tag() -> str:
-    """As kombu's, a UUID in form; `uuid.uuid4` takes seven times as long."""
-    text = os.urandom(16).hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+class _Tags:
+    """Delivery tags as kombu's, UUIDs in form: random for each process, then counted."""
+
+    def __init__(self) -> None:
+        self.renew()
+        os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        text = os.urandom(10).hex()
+        self._head = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:]}"
+        self._count = count()
+
+    def new(self) -> str:
+        return f"{self._head}-{next(self._count):012x}"
+
+
+_new_tag = _Tags().new
 
 
 def decode(element: bytes) -> tuple[Message, bool]:
