@@ -202,7 +202,7 @@ class Longshore:
         with self._lock:
             if self._broker is None:
                 self.require_broker()
-                self._broker = open_broker(self.conf.broker_url)
+                self._broker = open_broker(self.conf.broker_url, self.conf.broker_transport_options)
             return self._broker
 
     def require_broker(self) -> None:
@@ -270,6 +270,30 @@ class Longshore:
             signals.after_task_publish.send(outgoing.message.headers.get("task"), **published(outgoing))
         for outgoing in batch if self.conf.task_send_sent_event else ():
             self.events.sent.tell(outgoing)
+
+    async def asend_task(
+        self,
+        name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Do what `send_task` does, without blocking the event loop; coroutines that send at once share round trips."""
+        if self.conf.task_always_eager:
+            return self.run_eagerly(self.tasks[name], args or (), kwargs or {}, options.get("task_id"))
+        outgoing = self.outgoing(name, args or (), kwargs or {}, **options)
+        await self._apublish(outgoing)
+        return AsyncResult(outgoing.message.headers["id"], app=self)
+
+    async def _apublish(self, outgoing: Outgoing) -> None:
+        from longshore.brokers.landing import arrival  # it loads asyncio, which who calls has loaded
+
+        name = outgoing.message.headers.get("task")
+        if signals.before_task_publish.receivers:
+            signals.before_task_publish.send(name, **published(outgoing))
+        await arrival(self.broker.submit(outgoing, deadline=self.conf.task_publish_timeout))
+        if signals.after_task_publish.receivers:
+            signals.after_task_publish.send(name, **published(outgoing))
 
     def queue_for(self, name: str) -> str:
         """Return the queue of a task: its own, then `task_routes` (exact name, then patterns), then the default."""

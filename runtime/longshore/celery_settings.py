@@ -89,7 +89,6 @@ REFUSED = {
     "broker_port": _IN_ADDRESS,
     "broker_read_url": "there is one address for both directions: broker_url",
     "broker_transport": _IN_ADDRESS,
-    "broker_transport_options": "say it in the address of the broker: ?visibility_timeout=, ?master=, ?priority_order=",
     "broker_use_ssl": "say it in the address: rediss:// or amqps://, with its options",
     "broker_user": _IN_ADDRESS,
     "broker_vhost": _IN_ADDRESS,

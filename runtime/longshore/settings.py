@@ -104,6 +104,14 @@ def _only_true(value: Any) -> bool:
     return True
 
 
+def _transport_options(value: Any) -> dict[str, Any]:
+    options = dict(value)
+    if unknown := sorted(options.keys() - {"confirm_publish"}):
+        others = "?visibility_timeout=, ?master=, ?priority_order="
+        raise ValueError(f"can hold confirm_publish; say {unknown[0]!r} in the address of the broker: {others}")
+    return {name: _boolean(given) for name, given in options.items()}
+
+
 SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "broker_url": (None, _optional(_text), "Address of the broker: sqlite:///FILE, redis://…, amqp://…"),
     "result_backend": (None, _optional(_text), "Address of the result backend; without one, results are off"),
@@ -141,6 +149,7 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
         "Largest body of a message, in bytes: larger arguments are an error at the call",
     ),
     "task_publish_timeout": (5.0, _seconds, "Deadline of a send, in seconds"),
+    "broker_transport_options": ({}, _transport_options, "For RabbitMQ: {'confirm_publish': False} sends unconfirmed"),
     "worker_concurrency": (None, _optional(_count), "Processes of a worker; default: the CPUs of its cgroup"),
     "beat_schedule": (
         {},

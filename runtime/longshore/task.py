@@ -219,6 +219,20 @@ class Task:
             return self.apply(args, kwargs, task_id=options.get("task_id"))
         return self.app.send_task(self.name, args, kwargs, **{**self._defaults(), **options})
 
+    async def adelay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Send the task from a coroutine: the short form of `aapply_async(args, kwargs)`."""
+        return await self.aapply_async(args, kwargs)
+
+    async def aapply_async(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult:
+        """Do what `apply_async` does, without blocking the event loop; returns when the broker has the message."""
+        args, kwargs = args or (), kwargs or {}
+        self.check_arguments(args, kwargs)
+        if self.app.conf.task_always_eager:
+            return self.apply(args, kwargs, task_id=options.get("task_id"))
+        return await self.app.asend_task(self.name, args, kwargs, **{**self._defaults(), **options})
+
     def _defaults(self) -> dict[str, Any]:
         named = ("queue", "priority", "expires", "serializer", "compression")
         return {name: value for name in named if (value := getattr(self, name)) is not None}

@@ -117,7 +117,7 @@ class Contest:
 
     def hold(self) -> Figures:
         """Measure; a contender that failed twice takes part no more."""
-        able = [name for name in self._names if self._is_able(name)]
+        able = list(self._names)
         if self._needs_warm_up():
             able = [name for name in able if self._attempt(name, warm_up=True) or self._attempt(name, warm_up=True)]
         for number in range(self._plan.rounds):
@@ -129,14 +129,6 @@ class Contest:
     def _needs_warm_up(self) -> bool:
         """These trials are sized by what a first one finds; the others hold their warm-up themselves."""
         return self._row.trial in {"throughput", "one", "many", "beside"}
-
-    def _is_able(self, name: str) -> bool:
-        reason = None
-        if name in SYSTEMS and self._row.options.get("unconfirmed") and not SYSTEMS[name].unconfirmed:
-            reason = "sends are always confirmed there: no choice"
-        if reason:
-            self._results[name]["not_run"] = reason
-        return reason is None
 
     def _attempt(self, name: str, *, warm_up: bool) -> bool:
         began = time.monotonic()

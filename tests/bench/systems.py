@@ -49,8 +49,6 @@ class System:
     results: bool = True
     confirms: bool = False
     """Whether its sends can be confirmed by RabbitMQ."""
-    unconfirmed: bool = True
-    """Whether they can be left unconfirmed."""
     async_slots: bool = False
     """One process takes many tasks at once, so that the start-up row needs more of them."""
     stop_signal: int = signal.SIGTERM
@@ -127,7 +125,6 @@ def _localqueue(job: Job) -> Commands:
 LONGSHORE = System(
     "longshore", "longshore", "longshore_app", ("redis", "rabbitmq", "sqlite"), _longshore("threads"),
     "defaults, --ack-policy late; --execution threads for I/O", acks=(LATE, EARLY), batches=True, confirms=True,
-    unconfirmed=False,
 )  # fmt: skip
 LONGSHORE_ASYNCIO = System(
     "longshore asyncio", "longshore", "longshore_app", ("redis", "rabbitmq", "sqlite"), _longshore("asyncio"),

@@ -81,6 +81,7 @@ class Trial:
             "BENCH_RESULTS": self.servers.results() if options.results else "",
             "BENCH_EARLY": "1" if job.ack == EARLY else "",
             "BENCH_CONFIRM": "1" if options.confirm else "",
+            "BENCH_UNCONFIRMED": "1" if options.unconfirmed else "",
             "BENCH_DURABILITY": options.durability,
             "BENCH_SLOTS": str(job.slots),
             **self.system.variables,

@@ -599,6 +599,20 @@ class BrokerContract:
     def test_peeking_at_an_empty_queue_shows_nothing(self, broker: Broker, queue: str) -> None:
         assert broker.peek(queue, 10) == []
 
+    # -- handing in --------------------------------------------------------------------------------------------------
+
+    def test_what_is_handed_in_is_sent_and_each_has_its_own_error(
+        self, broker: Broker, consumer: Consumer, queue: str
+    ) -> None:
+        bad = Outgoing(queue, message("bad").with_headers({"what": object()}))
+        handed_in = [broker.submit(Outgoing(queue, message(str(n)))) for n in range(20)]
+        failed = broker.submit(bad)
+        handed_in += [broker.submit(Outgoing(queue, message(str(n)))) for n in range(20, 40)]
+        for future in handed_in:
+            assert future.result(DEADLINE) is None
+        assert failed.exception(DEADLINE) is not None
+        assert ids(claim_all(consumer, 40)) == [str(n) for n in range(40)]
+
     # -- operating ---------------------------------------------------------------------------------------------------
 
     def test_a_purge_drops_what_is_ready_and_keeps_claims(

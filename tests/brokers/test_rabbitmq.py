@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,9 +13,13 @@ from threading import Thread
 import kombu
 import pytest
 
+from longshore import Longshore
 from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueDepth, QueueSpec, QueueType, Settlement
+from longshore.brokers.rabbitmq.address import parse_address
+from longshore.brokers.rabbitmq.errors import ConnectionLost
 from longshore.brokers.registry import open_broker
 from longshore.exceptions import (
+    BrokerError,
     BrokerFull,
     BrokerRefused,
     BrokerUnavailable,
@@ -180,6 +186,138 @@ def test_many_threads_share_batches(broker: Broker, queue: str) -> None:
     for thread in threads:
         thread.join()
     assert depth(broker, queue).ready == 320
+
+
+def test_of_many_that_share_a_batch_each_has_its_own_error(broker: Broker, queue: str) -> None:
+    futures = [broker.submit(Outgoing(queue if n % 5 else "nowhere", message(str(n)))) for n in range(50)]
+    errors = [future.exception(10) for future in futures]
+    assert [isinstance(error, QueueNotFound) for error in errors] == [n % 5 == 0 for n in range(50)]
+    assert all(error is None for n, error in enumerate(errors) if n % 5)
+    assert depth(broker, queue).ready == 40, "each once"
+
+
+def test_threads_wait_no_longer_than_their_own_deadline(rabbitmq_server: RabbitMQServer, queue: str) -> None:
+    client = open_broker(rabbitmq_server.url())
+    send(client, queue, "a")
+    rabbitmq_server.freeze()
+    waited: list[tuple[float, float, type]] = []
+
+    def send_within(seconds: float) -> None:
+        started = time.monotonic()
+        try:
+            client.send([Outgoing(queue, message("b"))], deadline=seconds)
+        except BrokerError as error:
+            waited.append((seconds, time.monotonic() - started, type(error)))
+
+    try:
+        threads = [Thread(target=send_within, args=(0.3 * (1 + n % 3),)) for n in range(9)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        rabbitmq_server.thaw()
+    assert len(waited) == 9
+    assert all(took < seconds + 1 for seconds, took, _ in waited), waited
+    assert {kind for _, _, kind in waited} <= {SendOutcomeUnknown, BrokerUnavailable, ConnectionLost}
+    send(client, queue, "after")
+    client.close()
+
+
+def test_threads_go_on_over_a_cut_connection_and_nothing_is_lost(
+    rabbitmq_server: RabbitMQServer, broker: Broker, queue: str
+) -> None:
+    with Proxy(rabbitmq_server.port) as proxy:
+        client = open_broker(f"amqp://guest:guest@127.0.0.1:{proxy.port}/")
+        names = [[f"{n}-{m}" for m in range(40)] for n in range(8)]
+        threads = [Thread(target=lambda mine=mine: [send(client, queue, each) for each in mine]) for mine in names]
+        for thread in threads:
+            thread.start()
+        for _ in range(3):
+            eventually(
+                lambda: not any(thread.is_alive() for thread in threads) or (depth(broker, queue).ready or 0) > 9
+            )
+            proxy.cut()
+        for thread in threads:
+            thread.join()
+        client.close()
+    consumer = broker.consumer(Owner(worker_name(), 0), [queue])
+    arrived: set[str | None] = set()
+    while claims := consumer.claim(100, 0.3):
+        arrived.update(ids(claims))
+        settle(consumer, *claims)
+    assert arrived == {each for mine in names for each in mine}, "at worst a duplicate"
+    consumer.close()
+
+
+# -- sending without confirmation --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def careless(rabbitmq_url: str) -> Iterator[Broker]:
+    broker = open_broker(rabbitmq_url, {"confirm_publish": False})
+    yield broker
+    broker.close()
+
+
+def test_unconfirmed_sends_arrive_in_order_and_delayed_ones_too(careless: Broker, broker: Broker, queue: str) -> None:
+    for n in range(100):
+        send(careless, queue, str(n))
+    careless.send([Outgoing(queue, message("late"), time.time() + 0.2)])
+    consumer = broker.consumer(Owner(worker_name(), 0), [queue])
+    assert ids(claim_all(consumer, 101)) == [*(str(n) for n in range(100)), "late"]
+    consumer.close()
+
+
+def test_a_process_that_ends_without_a_word_has_sent_what_it_wrote(
+    rabbitmq_url: str, broker: Broker, queue: str
+) -> None:
+    script = f"""
+from longshore import Longshore
+app = Longshore(broker={rabbitmq_url!r}, broker_transport_options={{"confirm_publish": False}})
+for n in range(500):
+    app.send_task("t", (n,), queue={queue!r})
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
+    assert depth(broker, queue).ready == 500
+
+
+def test_what_can_be_known_of_an_unconfirmed_send_is_raised(careless: Broker, broker: Broker, queue: str) -> None:
+    name = f"careless-{uuid.uuid4().hex[:8]}"
+    with pytest.raises(QueueNotFound, match=name):
+        send(careless, name, "a")
+    broker.declare([QueueSpec(name)])
+    send(careless, name, "a")
+    broker.delete_queue(name)
+    send(careless, name, "lost")
+    with pytest.raises(QueueNotFound, match="sent earlier without confirmation"):
+        eventually(lambda: send(careless, name, "b"))
+    with pytest.raises(QueueNotFound, match="declare it"):
+        send(careless, name, "c")
+    with pytest.raises(BrokerRefused, match="sent just before it, is lost"):
+        eventually(lambda: careless.send([Outgoing(queue, Message(b"", {"task": "t"}, {"expiration": "soon"}))]))
+    with pytest.raises(MessageError):
+        careless.send([Outgoing(name, message("d").with_headers({"what": object()}))])
+
+
+def test_a_dead_letter_is_confirmed_whatever_was_chosen_for_sends(careless: Broker, broker: Broker, queue: str) -> None:
+    consumer = careless.consumer(Owner(worker_name(), 0), [queue])
+    send(broker, queue, "a")
+    settle(consumer, claim_one(consumer), sends=[Outgoing(f"{queue}.dead", message("a"))])
+    assert depth(broker, f"{queue}.dead").ready == 1
+    consumer.close()
+    broker.delete_queue(f"{queue}.dead")
+
+
+def test_the_setting_of_celery_and_the_option_of_the_address_mean_the_same() -> None:
+    assert not parse_address("amqp://h/?confirm_publish=false").confirm
+    assert parse_address("amqp://h/").confirm
+    with pytest.raises(ImproperlyConfigured, match="confirm_publish is true or false, not 'perhaps'"):
+        parse_address("amqp://h/?confirm_publish=perhaps")
+    app = Longshore("a", broker="amqp://h/v?heartbeat=5", broker_transport_options={"confirm_publish": False})
+    assert app.broker.url == "amqp://h/v?heartbeat=5&confirm_publish=false"
+    with pytest.raises(ImproperlyConfigured, match="say 'visibility' in the address"):
+        Longshore("a", broker_transport_options={"visibility": 1})
 
 
 def test_a_full_queue_that_rejects_is_broker_full(broker: Broker, rabbitmq_url: str) -> None:

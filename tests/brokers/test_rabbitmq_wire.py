@@ -19,8 +19,8 @@ from longshore.brokers.rabbitmq.confirms import Confirms, Fate
 from longshore.brokers.rabbitmq.frames import FrameError, FrameReader
 from longshore.brokers.rabbitmq.layouts import Layouts
 from longshore.brokers.rabbitmq.letters import letter, opened
+from longshore.brokers.rabbitmq.parcels import Job
 from longshore.brokers.rabbitmq.prefetch import next_prefetch
-from longshore.brokers.rabbitmq.publisher import Job, Parcel
 from longshore.brokers.rabbitmq.starts import notes_queue_of
 from longshore.brokers.rabbitmq.unacked import Unacked
 from longshore.brokers.rabbitmq.unstarted import MOST, Unstarted
@@ -246,23 +246,23 @@ def test_a_queue_that_a_topic_cannot_name_is_refused(queue: str) -> None:
 
 
 def test_confirms_are_told_apart() -> None:
-    confirms = Confirms()
-    numbers = [confirms.published("", queue) for queue in ("a", "b", "missing", "c", "d")]
+    confirms: Confirms[str] = Confirms()
+    for queue in ("a", "b", "missing", "c", "d"):
+        confirms.published("", queue, queue.upper())
     confirms.returned("", "missing")
-    confirms.answered(3, multiple=True, accepted=True)
-    confirms.answered(4, multiple=False, accepted=False)
-    assert confirms.waiting(numbers)
-    assert confirms.take(numbers) == [Fate.CONFIRMED, Fate.CONFIRMED, Fate.RETURNED, Fate.REFUSED, Fate.UNKNOWN]
+    told = confirms.answered(3, multiple=True, accepted=True) + confirms.answered(4, multiple=False, accepted=False)
+    assert told == [("A", Fate.CONFIRMED), ("B", Fate.CONFIRMED), ("MISSING", Fate.RETURNED), ("C", Fate.REFUSED)]
+    assert len(confirms) == 1
+    assert confirms.answered(4, multiple=True, accepted=True) == [], "twice is once"
 
 
-def test_a_late_confirm_harms_nobody() -> None:
-    confirms = Confirms()
-    first = confirms.published("", "a")
-    assert confirms.take([first]) == [Fate.UNKNOWN]
-    second = confirms.published("", "a")
-    confirms.answered(2, multiple=True, accepted=True)
-    assert confirms.take([second]) == [Fate.CONFIRMED]
-    assert not confirms.waiting([first, second])
+def test_a_queue_that_was_missing_once_is_not_missing_for_ever() -> None:
+    confirms: Confirms[int] = Confirms()
+    for n in range(3):
+        confirms.published("", "q", n)
+    confirms.returned("", "q")
+    assert confirms.answered(1, multiple=False, accepted=True) == [(0, Fate.RETURNED)]
+    assert confirms.answered(3, multiple=True, accepted=True) == [(1, Fate.CONFIRMED), (2, Fate.CONFIRMED)]
 
 
 # -- acknowledgements ------------------------------------------------------------------------------------------------
@@ -381,8 +381,8 @@ def test_a_wrong_address_is_said_without_the_password(url: str, words: str) -> N
 def test_a_broken_connection_leaves_in_doubt_what_was_written_and_not_answered(
     fates: list[Fate | None], answered: bool, in_doubt: bool
 ) -> None:
-    parcels = [Parcel(Outgoing("q", Message(b"", {"id": "a", "task": "t"}, {})), 0.0) for _ in fates]
-    for parcel, fate in zip(parcels, fates, strict=True):
-        parcel.written, parcel.fate = fate is not None, fate or Fate.UNKNOWN
-    job = Job(parcels)
+    job = Job()
+    for fate in fates:
+        job.add(Outgoing("q", Message(b"", {"id": "a", "task": "t"}, {})), 0.0)
+        job.parcels[-1].written, job.parcels[-1].fate = fate is not None, fate or Fate.UNKNOWN
     assert (job.answered, job.in_doubt) == (answered, in_doubt)

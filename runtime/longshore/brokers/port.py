@@ -16,6 +16,8 @@ import msgspec
 from longshore.message import Message
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from longshore.results.port import ResultBackend, ResultMeta
 
 QueueType = Literal["Classic", "Quorum"]
@@ -217,6 +219,12 @@ class Broker(Protocol):
 
     def send(self, outgoing: Sequence[Outgoing], *, deadline: float = SEND_DEADLINE_SECONDS) -> None:
         """Put messages into their queues, confirmed where the broker can; raise `BrokerError` within the deadline."""
+
+    def submit(self, outgoing: Outgoing, *, deadline: float = SEND_DEADLINE_SECONDS) -> Future[None]:
+        """Send a message from a thread of the process that puts what waits into one send; always confirmed.
+
+        The future has this message's own error.
+        """
 
     def depths(self, queues: Sequence[str]) -> Mapping[str, QueueDepth | None]:
         """Return what is in each queue, in one round trip; `None` for a queue that does not exist."""

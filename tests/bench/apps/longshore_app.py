@@ -1,4 +1,4 @@
-"""Longshore: defaults, and nothing else."""
+"""Longshore: defaults, and nothing else but for the row that says so."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import counting
-from settings import ASYNC, BROKER, DURABILITY, KIND, QUEUE, RESULTS
+from settings import ASYNC, BROKER, DURABILITY, KIND, QUEUE, RESULTS, UNCONFIRMED
 
 from longshore import Longshore
 from longshore.brokers.port import QueueSpec
 
 URL = f"sqlite:///{BROKER}?durability={DURABILITY}" if KIND == "sqlite" else BROKER
-app = Longshore("bench", broker=URL, backend=RESULTS or None, task_default_queue=QUEUE)
+TRANSPORT = {"confirm_publish": False} if UNCONFIRMED else {}
+app = Longshore(
+    "bench", broker=URL, backend=RESULTS or None, task_default_queue=QUEUE, broker_transport_options=TRANSPORT
+)
 BATCH = 100
 
 

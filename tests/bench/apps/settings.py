@@ -12,6 +12,7 @@ KIND = os.environ.get("BENCH_KIND", "redis")
 """redis, rabbitmq or sqlite."""
 EARLY = os.environ.get("BENCH_EARLY") == "1"
 CONFIRM = os.environ.get("BENCH_CONFIRM") == "1"
+UNCONFIRMED = os.environ.get("BENCH_UNCONFIRMED") == "1"
 DURABILITY = os.environ.get("BENCH_DURABILITY", "normal")
 SLOTS = int(os.environ.get("BENCH_SLOTS", "0"))
 """Tasks side by side in one process, where a system asks for it in code; 0 is what suits no-op tasks."""

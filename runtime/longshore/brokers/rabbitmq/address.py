@@ -2,7 +2,7 @@
 
 Pure but for TLS files, which are read when a connection is opened. The options are those of RabbitMQ's own URI
 specification: heartbeat, connection_timeout (ms), and for amqps cacertfile, certfile, keyfile, verify,
-server_name_indication.
+server_name_indication; and one of ours, confirm_publish (true by default).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ HEARTBEAT_SECONDS = 3
 """RabbitMQ gives a silent connection up after two to three heartbeats: in nine seconds at most, as measured."""
 CONNECT_SECONDS = 5.0
 _TLS_OPTIONS = frozenset({"cacertfile", "certfile", "keyfile", "verify", "server_name_indication"})
-_OPTIONS = _TLS_OPTIONS | {"heartbeat", "connection_timeout"}
+_OPTIONS = _TLS_OPTIONS | {"heartbeat", "connection_timeout", "confirm_publish"}
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Address:
     heartbeat: int = HEARTBEAT_SECONDS
     connect_timeout: float = CONNECT_SECONDS
     tls: tuple[tuple[str, str], ...] | None = None
+    confirm: bool = True
+    """Whether a send waits until the broker has confirmed it."""
 
     @property
     def label(self) -> str:
@@ -82,9 +85,16 @@ def parse_address(url: str) -> Address:
             heartbeat=int(options.get("heartbeat", HEARTBEAT_SECONDS)),
             connect_timeout=float(options.get("connection_timeout", CONNECT_SECONDS * 1000)) / 1000,
             tls=tuple((key, options[key]) for key in sorted(_TLS_OPTIONS & set(options))) if secure else None,
+            confirm=_truth(options.get("confirm_publish", "true")),
         )
     except ValueError as error:
         raise ImproperlyConfigured(f"broker address {redact_url(url)!r} is not valid: {error}") from error
+
+
+def _truth(value: str) -> bool:
+    if value.lower() not in _TRUTH:
+        raise ValueError(f"confirm_publish is true or false, not {value!r}")
+    return _TRUTH[value.lower()]
 
 
 def _vhost(path: str) -> str:

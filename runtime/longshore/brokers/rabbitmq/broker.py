@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,14 @@ from longshore.brokers.rabbitmq.publisher import Publisher
 from longshore.brokers.rabbitmq.queues import Gauge
 from longshore.brokers.rabbitmq.reports import Reports
 from longshore.brokers.rabbitmq.starts import Starts, notes_queue_of
+from longshore.brokers.rabbitmq.unconfirmed import Unconfirmed
 from longshore.exceptions import QueueNotFound, redact_url
 from longshore.message import Message
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from longshore.brokers.sender import Sender
     from longshore.results.port import ResultBackend
 
 CAPABILITIES = Capabilities(
@@ -62,6 +66,27 @@ class _Parts:
         self.gauge = Gauge()
         self.declared: set[str] = set()
         self.consumers: set[RabbitMQConsumer] = set()
+
+    @cached_property
+    def unconfirmed(self) -> Unconfirmed:
+        """For those who chose it."""
+        return Unconfirmed(self.link)
+
+    @cached_property
+    def sender(self) -> Sender:
+        """The thread of those who submit; loaded for them only."""
+        from longshore.brokers.sender import Sender
+
+        return Sender(self.publisher.send_each)
+
+    def close(self) -> None:
+        """Send what is handed in, and close all."""
+        for consumer in list(self.consumers):
+            consumer.close()
+        if "sender" in self.__dict__:
+            self.sender.close()
+        self.publisher.close()
+        self.link.close()
 
     def abandon(self) -> None:
         """Let go of what belongs to the parent process."""
@@ -96,8 +121,16 @@ class RabbitMQBroker:
             link.run(partial(rabbit_queues.declare, link, spec))
 
     def send(self, outgoing: Sequence[Outgoing], *, deadline: float = SEND_DEADLINE_SECONDS) -> None:
-        """Publish, confirmed; what is due later waits in the ladder."""
-        self._parts.publisher.send(outgoing, deadline)
+        """Publish, confirmed unless the address says otherwise; what is due later waits in the ladder."""
+        parts = self._parts
+        if self._address.confirm or any(each.due_at is not None for each in outgoing):
+            parts.publisher.send(outgoing, deadline)
+        else:
+            parts.unconfirmed.send(outgoing, deadline)
+
+    def submit(self, outgoing: Outgoing, *, deadline: float = SEND_DEADLINE_SECONDS) -> Future[None]:
+        """Publish, confirmed, by the sender's thread."""
+        return self._parts.sender.submit(outgoing, deadline)
 
     def depths(self, queues: Sequence[str]) -> Mapping[str, QueueDepth | None]:
         """Return ready messages and consumers; what is leased or delayed RabbitMQ does not tell."""
@@ -169,19 +202,16 @@ class RabbitMQBroker:
 
     def close(self) -> None:
         """Close the consumers and the link of this process."""
-        parts = self._parts
-        for consumer in list(parts.consumers):
-            consumer.close()
-        parts.link.close()
+        self._parts.close()
 
     def _send_settled(self, outgoing: Sequence[Outgoing]) -> None:
-        """A retry or a dead letter must find a place: its queue is made if nobody has."""
+        """A retry or a dead letter must find a place: its queue is made if nobody has. Always confirmed."""
         known = self._parts.declared
         missing = [QueueSpec(queue) for queue in dict.fromkeys(each.queue for each in outgoing) if queue not in known]
         self.declare(missing)
         known.update(spec.name for spec in missing)
         try:
-            self.send(outgoing)
+            self._parts.publisher.send(outgoing, SEND_DEADLINE_SECONDS)
         except QueueNotFound:
             known.clear()
             raise

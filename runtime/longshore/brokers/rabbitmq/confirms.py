@@ -6,8 +6,11 @@ it confirms it, so that a confirmed message whose routing key was returned is kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 from enum import Enum
+from typing import Generic, TypeVar
+
+Publish = TypeVar("Publish")
 
 
 class Fate(Enum):
@@ -19,47 +22,41 @@ class Fate(Enum):
     RETURNED = "returned"
 
 
-class Confirms:
+class Confirms(Generic[Publish]):
     """The publishes of a channel by their sequence number, from 1 as the broker counts."""
 
     def __init__(self) -> None:
-        self._next = 1
-        self._waiting: dict[int, tuple[str, str]] = {}
-        self._fates: dict[int, Fate] = {}
-        self._returned: set[tuple[str, str]] = set()
+        self._last = 0
+        self._waiting: dict[int, tuple[str, str, Publish]] = {}
+        self._returned: Counter[tuple[str, str]] = Counter()
 
-    def published(self, exchange: str, routing_key: str) -> int:
-        """Note one publish and return its number."""
-        number = self._next
-        self._next += 1
-        self._waiting[number] = (exchange, routing_key)
-        return number
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def published(self, exchange: str, routing_key: str, publish: Publish) -> None:
+        """Note one publish."""
+        self._last += 1
+        self._waiting[self._last] = (exchange, routing_key, publish)
 
     def returned(self, exchange: str, routing_key: str) -> None:
         """Note that a message was returned; its confirm follows."""
-        self._returned.add((exchange, routing_key))
+        self._returned[exchange, routing_key] += 1
 
-    def answered(self, number: int, *, multiple: bool, accepted: bool) -> None:
-        """Note a confirm, for one publish or for all up to it."""
+    def answered(self, number: int, *, multiple: bool, accepted: bool) -> list[tuple[Publish, Fate]]:
+        """Return what is known by a confirm, for one publish or for all up to it."""
+        found: list[tuple[Publish, Fate]] = []
         for each in self._up_to(number) if multiple else (number,):
-            target = self._waiting.pop(each, None)
-            if target is None:
-                continue
-            if target in self._returned:
-                self._fates[each] = Fate.RETURNED
-            else:
-                self._fates[each] = Fate.CONFIRMED if accepted else Fate.REFUSED
+            waiting = self._waiting.pop(each, None)
+            if waiting is not None:
+                exchange, routing_key, publish = waiting
+                found.append((publish, self._fate(exchange, routing_key, accepted=accepted)))
+        return found
 
-    def waiting(self, numbers: Iterable[int]) -> bool:
-        """Whether any of these publishes is unanswered."""
-        return any(number in self._waiting for number in numbers)
-
-    def take(self, numbers: Iterable[int]) -> list[Fate]:
-        """Return what became of these publishes and forget them; an unanswered one stays noted."""
-        fates = [self._fates.pop(number, Fate.UNKNOWN) for number in numbers]
-        if not self._waiting:
-            self._returned.clear()
-        return fates
+    def _fate(self, exchange: str, routing_key: str, *, accepted: bool) -> Fate:
+        if self._returned and self._returned[exchange, routing_key] > 0:
+            self._returned[exchange, routing_key] -= 1
+            return Fate.RETURNED
+        return Fate.CONFIRMED if accepted else Fate.REFUSED
 
     def _up_to(self, number: int) -> list[int]:
         found: list[int] = []

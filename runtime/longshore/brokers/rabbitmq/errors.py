@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from longshore.brokers.rabbitmq.methods import Close
-from longshore.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
+from longshore.exceptions import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
 
 ACCESS_REFUSED = 403
 NOT_FOUND = 404
@@ -50,3 +50,8 @@ def refused(label: str, user: str, vhost: str, close: Close) -> BrokerError:
     if close.code == NOT_ALLOWED:
         return BrokerRefused(f"RabbitMQ at {label} refuses the vhost {vhost!r} for {user!r}: {plain(close.text)}")
     return BrokerUnavailable(f"RabbitMQ at {label} closed the connection: {plain(close.text)}")
+
+
+def blocked(reason: str) -> BrokerFull:
+    """Return the error for a broker that has told that it takes no messages now."""
+    return BrokerFull(f"RabbitMQ takes no messages now ({reason}): free memory or disk on the broker")

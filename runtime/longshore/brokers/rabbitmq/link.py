@@ -17,7 +17,7 @@ from typing import TypeVar
 from longshore.brokers.rabbitmq import frames, methods
 from longshore.brokers.rabbitmq.address import Address
 from longshore.brokers.rabbitmq.connection import Channel, Connection
-from longshore.brokers.rabbitmq.errors import ConnectionLost
+from longshore.brokers.rabbitmq.errors import ConnectionLost, blocked
 from longshore.exceptions import BrokerUnavailable
 
 CALL_SECONDS = 5.0
@@ -35,14 +35,18 @@ class Link:
         self._connection: Connection | None = None
         self._calls: Channel | None = None
         self._publishes: Channel | None = None
+        self._looked_at = 0.0
 
     @contextmanager
-    def turn(self, deadline: float) -> Iterator[Connection]:
-        """Have the connection for oneself, open; raise `BrokerUnavailable` by the deadline (monotonic)."""
+    def turn(self, deadline: float, look_after: float = 0.0) -> Iterator[Connection]:
+        """Have the connection for oneself, open; raise `BrokerUnavailable` by the deadline (monotonic).
+
+        What the broker said since the last turn is taken in first, unless that was looked for a moment ago.
+        """
         if not self._lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
             raise BrokerUnavailable(f"RabbitMQ at {self.address.label} is busy with other calls of this process")
         try:
-            yield self._connected(deadline)
+            yield self._connected(deadline, look_after)
         finally:
             self._lock.release()
 
@@ -98,15 +102,24 @@ class Link:
         if self._connection is not None:
             self._connection.abandon()
 
-    def _connected(self, deadline: float) -> Connection:
+    @property
+    def blocked(self) -> str | None:
+        """Why the broker takes no messages now, if it said so."""
+        return None if self._connection is None else self._connection.blocked
+
+    def _connected(self, deadline: float, look_after: float) -> Connection:
         """A kept connection is looked at first: the broker may have closed it since the last turn."""
-        if self._connection is not None and self._connection.lost is None:
+        kept, now = self._connection, time.monotonic()
+        if kept is not None and kept.lost is None:
+            if now - self._looked_at < look_after:
+                return kept
             try:
-                self._connection.read_available()
+                self._looked_at = now
+                kept.read_available()
             except ConnectionLost:
-                self._connection.close_socket()
+                kept.close_socket()
             else:
-                return self._connection
+                return kept
         self._connection = self._open(deadline, patient=self._connection is not None)
         return self._connection
 
@@ -119,3 +132,13 @@ class Link:
                 if not patient or time.monotonic() + RETRY_SECONDS >= deadline:
                     raise
             time.sleep(RETRY_SECONDS)
+
+
+def await_unblocked(connection: Connection, deadline: float) -> None:
+    """Wait while the broker takes no messages; raise `BrokerFull` at the deadline."""
+    while connection.blocked is not None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise blocked(connection.blocked)
+        if connection.transport.wait(left):
+            connection.read_available()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -39,6 +40,9 @@ from longshore.exceptions import ImproperlyConfigured, SendOutcomeUnknown, Unsup
 from longshore.message import Message
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from longshore.brokers.sender import Sender
     from longshore.results.port import ResultBackend
 
 REPORT_SECONDS = 10.0
@@ -88,6 +92,16 @@ class RedisBroker:
         ends = monotonic() + deadline
         for start in range(0, len(outgoing), _AT_ONCE):
             self._send_together(outgoing[start : start + _AT_ONCE], ends)
+
+    def submit(self, outgoing: Outgoing, *, deadline: float = SEND_DEADLINE_SECONDS) -> Future[None]:
+        """Send it with what else waits just now."""
+        return self._sender.submit(outgoing, deadline)
+
+    @cached_property
+    def _sender(self) -> Sender:
+        from longshore.brokers.sender import Sender, all_or_none  # for those who submit
+
+        return Sender(all_or_none(lambda outgoing, seconds: self.send(outgoing, deadline=seconds)))
 
     def _send_together(self, outgoing: Sequence[Outgoing], ends: float) -> None:
         commands = _commands(outgoing, self._address.is_cluster)
@@ -197,6 +211,8 @@ class RedisBroker:
 
     def close(self) -> None:
         """Close this process's idle connections."""
+        if "_sender" in self.__dict__:
+            self._sender.close()
         self._server.close()
 
 

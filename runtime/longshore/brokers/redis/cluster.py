@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from longshore.brokers.port import (
     SEND_DEADLINE_SECONDS,
@@ -28,6 +29,9 @@ from longshore.brokers.redis.keys import own
 from longshore.exceptions import ImproperlyConfigured
 from longshore.message import Message
 from longshore.results.port import ResultBackend
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 class ClusterBroker:
@@ -64,6 +68,10 @@ class ClusterBroker:
             groups.setdefault(one.queue, []).append(one)
         for queue, group in groups.items():
             self._of(queue).send(group, deadline=max(ends - monotonic(), 0.0))
+
+    def submit(self, outgoing: Outgoing, *, deadline: float = SEND_DEADLINE_SECONDS) -> Future[None]:
+        """Send it with what else waits for its queue just now."""
+        return self._of(outgoing.queue).submit(outgoing, deadline=deadline)
 
     def depths(self, queues: Sequence[str]) -> Mapping[str, QueueDepth | None]:
         """Measure the queues, one after the other."""

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -35,6 +36,9 @@ from longshore.brokers.sqlite.schema import PUT
 from longshore.message import Message
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from longshore.brokers.sender import Sender
     from longshore.results.port import ResultBackend
 
 REPORT_SECONDS = 10.0
@@ -82,6 +86,16 @@ class SQLiteBroker:
         elif rows:
             self.database.write(lambda connection: connection.executemany(PUT, rows), timeout=deadline, puts=True)
         self.database.ring_queues({row[0] for row in rows})
+
+    def submit(self, outgoing: Outgoing, *, deadline: float = SEND_DEADLINE_SECONDS) -> Future[None]:
+        """Send it with what else waits just now."""
+        return self._sender.submit(outgoing, deadline)
+
+    @cached_property
+    def _sender(self) -> Sender:
+        from longshore.brokers.sender import Sender, all_or_none  # for those who submit
+
+        return Sender(all_or_none(lambda outgoing, seconds: self.send(outgoing, deadline=seconds)))
 
     def consumer(
         self,
@@ -195,6 +209,8 @@ class SQLiteBroker:
 
     def close(self) -> None:
         """Close the connection of this process; a later call opens it again."""
+        if "_sender" in self.__dict__:
+            self._sender.close()
         if self._peers is not None:
             self._peers.close()
             self._peers = None
