@@ -50,6 +50,10 @@ class Run:
     ignore_result: bool = False
     is_eager: bool = False
     request_type: type[Request] = Request
+    claim: Any = None
+    acknowledger: Callable[[Any], None] | None = None
+    """Acknowledges the claim before the run has ended; called by the task, in whatever thread that runs."""
+    acknowledged: bool = False
     _request: Request | None = field(default=None, init=False)
 
     @property
@@ -58,6 +62,12 @@ class Run:
         if self._request is None:
             self._request = self._make_request()
         return self._request
+
+    def acknowledge(self) -> None:
+        """Acknowledge the message now, once."""
+        if self.acknowledger is not None and not self.acknowledged:
+            self.acknowledger(self.claim)
+            self.acknowledged = True
 
     def _make_request(self) -> Request:
         call, headers = self.call, self.call.headers

@@ -33,6 +33,13 @@ class AckPolicy:
     on_failure_or_timeout: bool = True
     """Late only: acknowledge a failed task as well; otherwise it is rejected (to the dead letters)."""
 
+    def after(self, *, acknowledged: bool) -> AckPolicy:
+        """Return the policy for the end of a run, whose message may be acknowledged already, by the task itself."""
+        return EARLY if acknowledged and self.late else self
+
+
+EARLY = AckPolicy()
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterPolicy:

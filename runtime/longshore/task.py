@@ -119,6 +119,9 @@ class CurrentRun(Protocol):
     def request(self) -> Request:
         """What the task sees as `self.request`."""
 
+    def acknowledge(self) -> None:
+        """Acknowledge the message now."""
+
 
 _NO_REQUEST = Request()
 current_run: contextvars.ContextVar[CurrentRun | None] = contextvars.ContextVar("longshore_run", default=None)
@@ -304,6 +307,17 @@ class Task:
     def request(self) -> Any:
         """The call that runs now, a `Request`; outside a run it is empty and `called_directly`."""
         return current_request()
+
+    def acknowledge(self) -> None:
+        """Acknowledge the message now: when this returns, the task is never run again, whatever happens to its process.
+
+        For a late-acked task that has come to the point that must not be repeated: what comes before may run twice,
+        what comes after at most once. Retries, results and dead letters go on as before. Raises `BrokerError` when the
+        broker does not answer; then the message may or may not be acknowledged. Outside a worker it does nothing.
+        """
+        run = current_run.get()
+        if run is not None:
+            run.acknowledge()
 
     def retry(
         self,

@@ -48,6 +48,23 @@ def slow_early(self, name, until):
     note(f"end {name}")
 
 
+@app.task(bind=True, acks_late=True, max_retries=1)
+def acknowledges(self, name, until):
+    """Comes to a point that must not be repeated; then runs until the file `until` exists."""
+    note(f"start {name} {os.getpid()}")
+    self.acknowledge()
+    self.acknowledge()
+    note(f"acknowledged {name}")
+    while not Path(until).exists():
+        time.sleep(0.01)
+    if name == "again" and self.request.retries == 0:
+        raise self.retry(countdown=0)
+    if name == "rejected":
+        raise Reject("no more", requeue=True)
+    note(f"end {name}")
+    return name
+
+
 @app.task(acks_late=True)
 def poison():
     note("poison")

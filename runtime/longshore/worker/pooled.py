@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from longshore.app import Longshore
-from longshore.brokers.port import Broker, Consumer, Owner
+from longshore.brokers.port import Broker, Claim, Consumer, Owner
 from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BackendError, BrokerError, BrokerRefused
 from longshore.worker.board import Pen
@@ -92,6 +92,8 @@ class PooledProcess:
         self._ended: deque[tuple[Prepared, Pen]] = deque()
         self._executor: Executor = (LoopExecutor if options.execution == "asyncio" else ThreadExecutor)(self._slots)
         self._draining = False
+        self._asked: deque[tuple[Claim, Future[None]]] = deque()
+        self._runs.acknowledger = self._acknowledge
 
     def drain(self) -> None:
         """Claim no more; what runs is finished. Safe in a signal handler."""
@@ -122,6 +124,7 @@ class PooledProcess:
     def _step(self, consumer: Consumer) -> None:
         """Settle what has ended, claim for the free slots, wait for news."""
         self._collect()
+        self._answer(consumer)
         self._endings.hand_over(consumer)
         if self._ended or self._is_done():  # waiting for the result backend may have taken the ring that told of it
             return
@@ -136,6 +139,23 @@ class PooledProcess:
         for prepared in group:
             self._submit(prepared)
         self._wake.wait(0)
+
+    def _acknowledge(self, claim: Claim) -> None:
+        """Called by a task that acknowledges itself, in its own thread: the consumer belongs to the main one."""
+        answer: Future[None] = Future()
+        self._asked.append((claim, answer))
+        self._wake.ring()
+        answer.result()
+
+    def _answer(self, consumer: Consumer) -> None:
+        while self._asked:
+            claim, answer = self._asked.popleft()
+            try:
+                consumer.acknowledge_now([claim])
+            except BrokerError as error:
+                answer.set_exception(error)
+                raise
+            answer.set_result(None)
 
     def _is_done(self) -> bool:
         return self._draining and len(self._free) == self._slots

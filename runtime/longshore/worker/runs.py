@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -60,6 +60,8 @@ class Runs:
         self._endings = endings
         self._accept = frozenset(CONTENT_TYPES[name] for name in app.conf.accept_content)
         self._conditions = conditions
+        self.acknowledger: Callable[[Claim], None] | None = None
+        """Set by the process that has the consumer."""
 
     # -- before ------------------------------------------------------------------------------------------------------
 
@@ -99,6 +101,9 @@ class Runs:
             hostname=self._options.name,
             ignore_result=not plan.keeps_result_of(call),
             request_type=plan.task.Request,
+            claim=claim,
+            acknowledger=self.acknowledger,
+            acknowledged=not plan.ack.late,
         )
         return Prepared(claim, plan, run, hold)
 
@@ -177,7 +182,7 @@ class Runs:
 
     def finish(self, prepared: Prepared) -> None:
         """Decide what becomes of the message and the result, and note it."""
-        claim, execution, plan = prepared.claim, prepared.execution, prepared.plan
+        claim, execution = prepared.claim, prepared.execution
         assert execution is not None
         if prepared.hold is not None:
             self._free([prepared])
@@ -185,7 +190,7 @@ class Runs:
         verdict = succeeded(outcome.value) if isinstance(outcome, Succeeded) else self._settle(prepared, outcome)
         if _is_told(outcome):
             _log(prepared, execution)
-        self._endings.add(Ending(claim, prepared.run.call, verdict, acknowledged=not plan.ack.late))
+        self._endings.add(Ending(claim, prepared.run.call, verdict, acknowledged=prepared.run.acknowledged))
 
     def _settle(self, prepared: Prepared, outcome: Outcome) -> Verdict:
         claim = prepared.claim
@@ -193,7 +198,7 @@ class Runs:
             outcome,
             claim.message,
             claim.queue,
-            ack=prepared.plan.ack,
+            ack=prepared.plan.ack.after(acknowledged=prepared.run.acknowledged),
             dead=self._options.dead_letter(claim.queue),
             deliveries=claim.deliveries,
             now=datetime.now(UTC),

@@ -61,6 +61,7 @@ class TaskProcess:
         """Work until drained. A broker that goes away is waited for; one that refuses for good raises."""
         results = self._endings.stored_with_settlement
         consumer = self._broker.consumer(self._owner, self._options.queues, wake_fd=self._wake.fd, results=results)
+        self._runs.acknowledger = lambda claim: consumer.acknowledge_now([claim])
         try:
             self._loop(consumer)
             self._endings.leave(consumer)
