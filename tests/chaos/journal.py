@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 START, END = "start", "end"
+POLL_SECONDS = 0.001
 
 
 class Mark(NamedTuple):
@@ -82,4 +83,4 @@ class Journal:
                 return True
             if time.monotonic() > deadline:
                 return False
-            time.sleep(0.001)
+            time.sleep(POLL_SECONDS)

@@ -14,7 +14,7 @@ from tests.chaos.stage import BROKERS, Servers, Stage
 
 ALL = BROKERS
 SERVED = ("redis", "rabbitmq", "quorum")
-LANES = 4
+LANES = 6
 EMBEDDED = ("sqlite",)
 THREE = ("sqlite", "redis", "rabbitmq")
 

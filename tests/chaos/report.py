@@ -21,8 +21,9 @@ HEAD = """\
 
 What is promised in [guarantees](guarantees.md) is tried by killing, freezing, draining, cutting and restarting the
 real parts: workers as they are started by `longshore worker`, with two processes and a read-ahead of up to 100, and
-real servers. `make chaos` runs the counts of this page and prints its seed; `python -m tests.chaos --scenario kill
---broker redis --seed 7` repeats a part. The test suite runs a small part of the same code (`--size ci`).
+real servers. `make chaos` runs the counts of this page and prints its seed, and
+`python -m tests.chaos --scenario kill --broker redis --seed 7` repeats a part. The test suite runs a small part of the
+same code, which is `python -m tests.chaos --size ci`.
 
 Every task appends a line to a file when it starts and when it ends, so that the record survives whoever is killed and
 is not kept by the broker under test. Judgment is pure (`tests/chaos/verdicts.py`): from what was sent, what was seen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 from tests.chaos.journal import Mark
 from tests.chaos.outcome import Outcome
@@ -74,7 +75,8 @@ def _fresh(stage: Stage, senders: Senders, since: float) -> float:
     """Wait until something has run that was sent after this time; return how long that took."""
 
     def has_run() -> bool:
-        return any(at > since and number in stage.journal.ended for number, at in list(senders.confirmed.items()))
+        recent = takewhile(lambda sent: sent[1] > since, reversed(list(senders.confirmed.items())))
+        return any(number in stage.journal.ended for number, _ in recent)
 
     if not stage.journal.wait(has_run, LOSS_SECONDS):
         stage.findings.append(f"nothing that was sent ran within {LOSS_SECONDS:g} s")
