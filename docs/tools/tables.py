@@ -1,5 +1,6 @@
 """The references that are tables of values: settings, what brokers can do, metrics."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -60,6 +61,7 @@ _QUESTIONS: Mapping[str, str] = {
     "counts_delayed": "tells how many messages wait for their time",
     "fenced": "refuses the settlement of a claim that another worker has by now",
     "takeover_seconds": "seconds until the claims of a worker that fell silent are back, at most",
+    "gil_seconds": "seconds that a task may hold the interpreter's lock (GIL) and keep its claims",
     "multi_host": "workers on several hosts",
     "celery_interop": "Celery's clients and workers share the queues",
     "returns_claims": "gives a dead process's claims back by itself, the moment its connection closes",
@@ -74,6 +76,10 @@ left out:
 - What a broker cannot tell is shown as unknown (`-`, `?`, an absent field), never as 0.
 - RabbitMQ alone has no store: a tick of a CronSchedule that is published twice (by a leader that died between two
   steps) runs twice there, unless `LONGSHORE_STORE_URL` names a Redis.
+
+On RabbitMQ the process that runs a task tells the server itself that it lives. While a task holds the interpreter's
+lock, in C code that does not let go of it, no other thread of its process does anything: beyond two heartbeats of 3
+seconds (`?heartbeat=` in the address) the server gives its claims to others, and the task runs twice.
 
 The takeover time is for a machine or pod that vanishes without closing its connections. Of a child process that dies
 while its worker lives, the claims are back at once, on every broker."""
@@ -110,6 +116,8 @@ def _capabilities() -> dict[str, dict[str, Any]]:
 def _answer(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value == math.inf:
+        return "any"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

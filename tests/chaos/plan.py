@@ -110,6 +110,12 @@ def run(scenario: Scenario, broker: str, count: int, seed: int, servers: Servers
         with Stage(servers, broker, rng, durable=scenario.durable, lane=index, short=short) as stage:
             return scenario.act(stage, count // lanes + (index < count % lanes))
 
-    with ThreadPoolExecutor(lanes) as pool:
-        outcome = together(list(pool.map(lane, range(lanes))))
+    outcome = together(_side_by_side(lane, lanes))
     return Row(scenario.name, broker, seed, round(time.monotonic() - began, 1), outcome)
+
+
+def _side_by_side(lane: Callable[[int], Outcome], lanes: int) -> list[Outcome]:
+    if lanes == 1:
+        return [lane(0)]
+    with ThreadPoolExecutor(lanes) as pool:
+        return list(pool.map(lane, range(lanes)))

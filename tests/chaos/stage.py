@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, Self
 
 from longshore import Longshore
 from longshore.brokers.port import QueueDepth, QueueSpec
-from longshore.brokers.rabbitmq.address import HEARTBEAT_SECONDS
 from tests.chaos.journal import Journal
 from tests.chaos.tasks import JOURNAL, PREFIX
 from tests.support import rabbitmq as rabbitmq_support
@@ -37,7 +36,6 @@ LEASE_SECONDS = 10.0
 SHORT_SECONDS = {"sqlite": 1.0, "redis": 4.0, "rabbitmq": 3.0, "quorum": 3.0}
 RABBITMQ = {"rabbitmq", "quorum"}
 SHORT_HEARTBEAT_SECONDS = 1.0
-"""On RabbitMQ a process itself tells that it lives; a task that holds the GIL longer than a heartbeat is no promise."""
 SHORT_LEASES = {"redis": "lease_seconds=4", "rabbitmq": "heartbeat=1", "quorum": "heartbeat=1"}
 GONE_SECONDS = 10.0
 LOSS_SECONDS = 60.0
@@ -108,8 +106,7 @@ class Stage:
         if short and broker in SHORT_LEASES:
             self.url += f"?{SHORT_LEASES[broker]}"
         self.lease = SHORT_SECONDS[broker] if short else LEASE_SECONDS
-        heartbeat = SHORT_HEARTBEAT_SECONDS if short else HEARTBEAT_SECONDS
-        self.gil_seconds = heartbeat if broker in RABBITMQ else float("inf")
+        self.short = short
         self.journal = Journal(self.folder / "journal")
         self.sent: list[int] = []
         self.findings: list[str] = []
@@ -137,6 +134,13 @@ class Stage:
     @property
     def dead(self) -> str:
         return f"{self.queue}.dead"
+
+    @property
+    def gil_seconds(self) -> float:
+        """How long a task may hold the interpreter's lock here."""
+        if self.short and self.kind in RABBITMQ:
+            return SHORT_HEARTBEAT_SECONDS
+        return self.app.broker.capabilities.gil_seconds
 
     @property
     def takeover(self) -> float:

@@ -7,6 +7,7 @@ settled, given back, or the owner is found dead. All times are seconds since the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -48,6 +49,8 @@ class Capabilities:
     """A dead process's claims are back the moment its connection closes. What is to be said of them must be said
     before it is killed.
     """
+    gil_seconds: float = math.inf
+    """How long a task may hold the interpreter's lock and keep its claims: endless where its supervisor keeps them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ CAPABILITIES = Capabilities(
     multi_host=True,
     celery_interop=True,
     returns_claims=True,
+    gil_seconds=float(HEARTBEAT_SECONDS),
 )
 
 
