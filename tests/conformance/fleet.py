@@ -93,6 +93,10 @@ class Fleet:
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout.splitlines()[-1])
 
+    def celery_environ(self) -> dict[str, str]:
+        """Return the environment of a process of Celery's."""
+        return self._environ("celery")
+
     # -- what was seen -----------------------------------------------------------------------------------------------
 
     def ran(self) -> dict[int, list[str]]:

@@ -102,11 +102,15 @@ def registered(site: Site, taskinfoitems: Iterable[str] | None = None, builtins:
     """List the tasks of the app, with these of their attributes."""
     items = [str(item) for item in taskinfoitems or _REGISTERED if not str(item).startswith("_")]
     names = sorted(name for name in site.app.tasks if builtins or not name.startswith("celery."))
-    return [_registered(site.app.tasks[name], name, items) for name in names]
+    return [_registered(site, name, items) for name in names]
 
 
-def _registered(task: object, name: str, items: Iterable[str]) -> str:
-    found = [(item, getattr(task, item, None)) for item in items]
+def _registered(site: Site, name: str, items: Iterable[str]) -> str:
+    """What a task does not say itself, the app's settings say."""
+    task, settings = site.app.tasks[name], site.app.conf
+    defaults = {item: settings[setting] for item in items if (setting := f"task_{item}") in set(settings)}
+    own = [(item, getattr(task, item, None)) for item in items]
+    found = [(item, defaults.get(item) if value is None else value) for item, value in own]
     shown = " ".join(f"{item}={value}" for item, value in found if value is not None)
     return f"{name} [{shown}]" if shown else name
 
