@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from longshore.exceptions import BackendError, ImproperlyConfigured, redact_url
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData
+    from sqlalchemy import Connection, Engine, MetaData, Table
     from sqlalchemy.engine import URL
 
 T = TypeVar("T")
@@ -70,6 +70,18 @@ class Database:
         if question is None:
             return time.time_ns() // 1000
         return int(connection.exec_driver_sql(question).scalar_one())
+
+    def insert_if_missing(self, table: Table) -> Any:
+        """Return an insert that leaves a row alone whose key is there."""
+        if self.dialect == "mysql":
+            return table.insert().prefix_with("IGNORE")
+        if self.dialect == "postgresql":
+            from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+            return postgresql_insert(table).on_conflict_do_nothing()
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        return sqlite_insert(table).on_conflict_do_nothing()
 
     def close(self) -> None:
         """Close the connections of this process."""

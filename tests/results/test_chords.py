@@ -13,9 +13,22 @@ from longshore.core.chord import Over, Part, Progress, Taken, Waiting, Whole
 from longshore.results import open_results
 
 
-@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.integration)])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("redis", marks=pytest.mark.integration),
+        "sql-sqlite",
+        pytest.param("postgres", marks=pytest.mark.integration),
+    ]
+)
 def results(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/results.db" if request.param == "sqlite" else request.getfixturevalue("redis_url")
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/results.db"
+    elif request.param == "sql-sqlite":
+        pytest.importorskip("sqlalchemy")
+        url = f"db+sqlite:///{tmp_path}/results.db"
+    else:
+        url = request.getfixturevalue(f"{request.param}_url")
     results = open_results(url)
     yield results
     results.close()

@@ -96,8 +96,8 @@ class Progress:
 
 
 def in_order(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """Return parts by their index; those without one last, and equals as they came."""
-    return tuple(sorted(parts, key=lambda part: (part.index is None, part.index or 0)))
+    """Return parts by their index; those without one last, and equals by their ids."""
+    return tuple(sorted(parts, key=lambda part: (part.index is None, part.index or 0, part.task_id)))
 
 
 def first_failure(parts: Iterable[Part]) -> Part | None:

@@ -18,12 +18,13 @@ _MODULES = {
 
 
 def open_results(url: str) -> ResultBackend:
-    """Return the result backend for an address (``redis://``, ``rediss://``, ``sqlite:///FILE``), not yet connected."""
+    """Return the backend for an address (`redis://`, `sqlite:///FILE`, `db+postgresql://` and others), not yet connected."""
     scheme = urlsplit(one_url(url)).scheme.lower()
-    module = _MODULES.get(scheme)
+    module = "longshore.results.sql" if scheme.startswith("db+") else _MODULES.get(scheme)
     if module is None:
         raise ImproperlyConfigured(
-            f"result backend address {redact_url(url)!r} has the unknown scheme {scheme!r}; use redis://, rediss:// or sqlite://"
+            f"result backend address {redact_url(url)!r} has the unknown scheme {scheme!r}; "
+            "use redis://, rediss://, sqlite://, db+postgresql:// (or another database), rpc:// or disabled://"
         )
     backend: ResultBackend = import_module(module).open(url)
     return backend

@@ -196,7 +196,7 @@ class _Row:
         self.connection = connection
         self._where = (keys.c.kind == kind, keys.c.key == key)
         missing = {"kind": kind, "key": key, "holder": "", "value": 0, "expires_at": 0}
-        connection.execute(_insert_if_missing(database.dialect).values(missing))
+        connection.execute(database.insert_if_missing(keys).values(missing))
         locked = select(keys.c.holder, keys.c.value, keys.c.expires_at).where(*self._where).with_for_update()
         self.holder: str
         self.value: int
@@ -212,18 +212,6 @@ class _Row:
         self.connection.execute(_table("keys").update().where(*self._where).values(values))
         for name, value in values.items():
             setattr(self, name, value)
-
-
-def _insert_if_missing(dialect: str) -> Any:
-    if dialect == "mysql":
-        return _table("keys").insert().prefix_with("IGNORE")
-    if dialect == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-
-        return postgresql_insert(_table("keys")).on_conflict_do_nothing()
-    from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-
-    return sqlite_insert(_table("keys")).on_conflict_do_nothing()
 
 
 def _renew(row: _Row, holder: str, expires_at: int) -> bool:
