@@ -18,7 +18,7 @@ _MODULES = {
 
 
 def open_results(url: str) -> ResultBackend:
-    """Return the backend for an address (`redis://`, `sqlite:///FILE`, `db+postgresql://` and others), not yet connected."""
+    """Return the backend for an address, not yet connected."""
     scheme = urlsplit(one_url(url)).scheme.lower()
     module = "longshore.results.sql" if scheme.startswith("db+") else _MODULES.get(scheme)
     if module is None:

@@ -53,6 +53,6 @@ def load(data: bytes | None, what: str) -> Any:
     try:
         if not data.startswith(_PICKLED):
             return load_text(data)
-        return _Reader(io.BytesIO(data)).load()
+        return load_text(dump_body(_Reader(io.BytesIO(data)).load()))  # a tuple is a list, as in JSON
     except Exception as error:  # garbage raises whatever it likes
         raise BackendError(f"the stored {what} cannot be read: {error}") from error
