@@ -69,7 +69,9 @@ def test_a_shared_task_belongs_to_every_app_also_to_those_to_come():
         ("task_acks_late", "perhaps", "is not true or false"),
         ("task_serializer", "pickle", "pickle and others are refused"),
         ("worker_concurrency", 0, "less than 1"),
-        ("task_reject_on_worker_lost", False, "can only be true"),
+        ("task_reject_on_worker_lost", "perhaps", "is not true or false"),
+        ("task_time_limit", -5, "is negative"),
+        ("worker_max_tasks_per_child", 0, "less than 1"),
         ("task_annotations", {}, "refused: set the options at the task"),
         ("s3_bucket", "b", "refused: there is no such result backend"),
         ("broker_use_ssl", True, "refused: say it in the address"),
@@ -88,7 +90,7 @@ def test_settings_of_celery_whose_purpose_holds_anyway_are_accepted(app):
     assert "broker_pool_limit" not in list(app.conf)
 
 
-@pytest.mark.parametrize("options", [{"time_limit": 1}, {"soft_time_limit": 1}, {"link": None}])
+@pytest.mark.parametrize("options", [{"link": None}, {"routing_key": "x"}])
 def test_a_call_option_that_would_not_be_honored_is_refused(app, options):
     with pytest.raises(TypeError, match=r"task t: unknown option .*; there is queue, countdown"):
         app.send_task("t", **options)
@@ -96,8 +98,10 @@ def test_a_call_option_that_would_not_be_honored_is_refused(app, options):
 
 def test_options_of_celery_that_hold_anyway_are_accepted_and_their_contrary_is_refused(app):
     app.task(lambda: 1, name="fine", reject_on_worker_lost=True, serializer="json")
-    with pytest.raises(ImproperlyConfigured, match="always runs again"):
-        app.task(lambda: 1, name="a", reject_on_worker_lost=False)
+    with pytest.raises(ImproperlyConfigured, match="less than or equal to time_limit"):
+        app.task(lambda: 1, name="a", time_limit=1, soft_time_limit=2)
+    with pytest.raises(ValueError, match="less than or equal to time_limit"):
+        app.send_task("t", time_limit=1, soft_time_limit=2)
     with pytest.raises(ImproperlyConfigured, match="pickle is refused"):
         app.task(lambda: 1, name="b", serializer="pickle")
 

@@ -241,7 +241,7 @@ class Longshore:
         """Send a task by name, without importing it.
 
         Options: queue, countdown (s), eta, expires (s or datetime), priority (0 to 9), task_id, headers,
-        ignore_result, shadow, argsrepr, kwargsrepr. Returns when the broker has the
+        ignore_result, shadow, argsrepr, kwargsrepr, time_limit and soft_time_limit (s). Returns when the broker has the
         message; raises `BrokerError` within the deadline (5 s) otherwise. Never touches the result backend.
         """
         if self.conf.task_always_eager:

@@ -152,6 +152,9 @@ class LockNotAcquired(TaskError):
 class SoftTimeLimitExceeded(TaskError):
     """Raised inside a task when its soft time limit is over."""
 
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.args)) or "the soft time limit is over"
+
 
 class TimeLimitExceeded(TaskError):
     """The hard time limit is over: the child that ran the task was ended."""

@@ -12,10 +12,11 @@ import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol, Self
 
 from longshore import signals
 from longshore.core.backoff import retry_delay
+from longshore.core.limits import NO_LIMITS, Limits
 from longshore.core.protocol import TaskCall
 from longshore.core.settle import (
     FAILURE,
@@ -27,14 +28,37 @@ from longshore.core.settle import (
     Outcome,
     Rejected,
     Retried,
+    Stopped,
     Succeeded,
     next_try,
 )
-from longshore.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
+from longshore.exceptions import (
+    Ignore,
+    MaxRetriesExceededError,
+    Reject,
+    Retry,
+    SoftTimeLimitExceeded,
+    TaskRevokedError,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
 from longshore.message import Message, dump_body
 from longshore.task import ExceptionInfo, Request, Task, current_run
 
 logger = logging.getLogger(__name__)
+
+
+class Guard(Protocol):
+    """Interrupts a run when its soft time limit is over: `SoftTimeLimitExceeded` is raised inside the task.
+
+    Entered in the thread that runs the task; a coroutine is awaited through `interruptible`.
+    """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+    def interruptible(self, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """Return the same coroutine, which can be interrupted while it waits."""
 
 
 @dataclass(slots=True)
@@ -54,6 +78,10 @@ class Run:
     acknowledger: Callable[[Any], None] | None = None
     """Acknowledges the claim before the run has ended; called by the task, in whatever thread that runs."""
     acknowledged: bool = False
+    limits: Limits = NO_LIMITS
+    guard: Guard | None = None
+    stopped: bool = False
+    """Somebody wants it to end, and has interrupted it."""
     _request: Request | None = field(default=None, init=False)
 
     @property
@@ -87,7 +115,7 @@ class Run:
             shadow=headers.get("shadow"),
             argsrepr=headers.get("argsrepr"),
             kwargsrepr=headers.get("kwargsrepr"),
-            timelimit=headers.get("timelimit") or (None, None),
+            timelimit=self.limits or headers.get("timelimit") or (None, None),
             replaced_task_nesting=headers.get("replaced_task_nesting") or 0,
             stamped_headers=headers.get("stamped_headers"),
             stamps=headers.get("stamps") or {},
@@ -126,7 +154,7 @@ def execute(task: Task, run: Run) -> Execution:
     token = current_run.set(run)
     try:
         try:
-            value = _called(task, run)
+            value = _called(task, run) if run.guard is None else _called_guarded(task, run, run.guard)
             if inspect.iscoroutine(value):
                 value = _await(value)
         except BaseException as error:  # noqa: BLE001 - a task may raise anything; SystemExit ends it, not the worker
@@ -158,11 +186,21 @@ def _called(task: Task, run: Run) -> Any:
     return task.run(*call.args, **call.kwargs)
 
 
+def _called_guarded(task: Task, run: Run, guard: Guard) -> Any:
+    with guard:
+        value = _called(task, run)
+        return _await(guard.interruptible(value)) if inspect.iscoroutine(value) else value
+
+
 async def _called_beside_the_loop(task: Task, run: Run) -> Any:
+    guard = run.guard
     if inspect.iscoroutinefunction(task.run):
-        return await _called(task, run)
+        coroutine = _called(task, run)
+        return await (coroutine if guard is None else guard.interruptible(coroutine))
     import asyncio  # a process without coroutine tasks never loads it
 
+    if guard is not None:
+        return await asyncio.to_thread(_called_guarded, task, run, guard)
     value = await asyncio.to_thread(_called, task, run)
     return await value if inspect.isawaitable(value) else value
 
@@ -191,6 +229,8 @@ def _returned(task: Task, run: Run, value: Any) -> Execution:
 
 
 def _ended_by(task: Task, run: Run, error: BaseException) -> Execution:
+    if run.stopped:
+        return Execution(Stopped(), error)
     match error:
         case Ignore():
             _tell_postrun(task, run, IGNORED, error)
@@ -287,11 +327,26 @@ def _handler(task: Task, handler: Callable[..., None], *args: Any) -> None:
         logger.exception("handler %s of task %s raised", handler.__name__, task.name)
 
 
+_CELERYS = frozenset(
+    {
+        Ignore,
+        MaxRetriesExceededError,
+        Reject,
+        Retry,
+        SoftTimeLimitExceeded,
+        TaskRevokedError,
+        TimeLimitExceeded,
+        WorkerLostError,
+    }
+)
+"""Celery's clients know these by their names, in `celery.exceptions`."""
+
+
 def describe(error: BaseException) -> Failure:
     """Return an exception as it is stored: arguments that JSON cannot hold become their repr."""
     module = type(error).__module__
-    if isinstance(error, MaxRetriesExceededError | Reject | Ignore | Retry):
-        module = "celery.exceptions"  # Celery clients know these names there
+    if type(error) in _CELERYS:
+        module = "celery.exceptions"
     return Failure(
         type=type(error).__qualname__,
         module=module,

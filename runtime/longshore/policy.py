@@ -1,6 +1,6 @@
 """Policies as values: when a task is tried again, when its message is acknowledged, where dead letters go.
 
-Defaults are Celery's, but for `reject_on_worker_lost`, which is always on here: a task whose process died is not lost.
+Defaults are Celery's, but for `reject_on_worker_lost`, which is on here: a task whose process died is not lost.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class AckPolicy:
     """After the run instead of just before it."""
     on_failure_or_timeout: bool = True
     """Late only: acknowledge a failed task as well; otherwise it is rejected (to the dead letters)."""
+    reject_on_worker_lost: bool = True
+    """Late only: a task whose process died runs again; otherwise it has failed."""
 
     def after(self, *, acknowledged: bool) -> AckPolicy:
         """Return the policy for the end of a run, whose message may be acknowledged already, by the task itself."""

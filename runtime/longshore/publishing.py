@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from longshore.brokers.port import Outgoing
+from longshore.core.limits import check_limits
 from longshore.core.locks import bound_name
 from longshore.core.protocol import build_message
 from longshore.encoding import CONTENT_TYPES, decoded
@@ -53,6 +54,10 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     shadow: str | None = None
     argsrepr: str | None = None
     kwargsrepr: str | None = None
+    time_limit: float | None = None
+    """Seconds after which the process that runs it is ended."""
+    soft_time_limit: float | None = None
+    """Seconds after which `SoftTimeLimitExceeded` is raised inside it."""
     serializer: str | None = None
     """json, yaml or msgpack."""
     compression: str | None = None
@@ -68,6 +73,7 @@ def call_options(name: str, options: Mapping[str, Any]) -> CallOptions:
     """Return the options of a call of task `name`; raise `TypeError` for one that there is not."""
     if unknown := options.keys() - _KNOWN:
         raise TypeError(f"task {name}: unknown option {', '.join(sorted(unknown))}; there is {', '.join(OPTION_NAMES)}")
+    check_limits(options.get("time_limit"), options.get("soft_time_limit"))
     return CallOptions(**options)
 
 
@@ -101,6 +107,8 @@ class Publishing:
             origin=_origin(),
             argsrepr=options.argsrepr,
             kwargsrepr=options.kwargsrepr,
+            time_limit=options.time_limit,
+            soft_time_limit=options.soft_time_limit,
             serializer=options.serializer or self._conf.task_serializer,
             compression=options.compression or self._conf.task_compression,
         )

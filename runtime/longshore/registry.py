@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from longshore.core.limits import check_limits
 from longshore.encoding import CONTENT_TYPES
 from longshore.exceptions import DuplicateTask, ImproperlyConfigured, NotRegistered
 from longshore.task import Task, function_origin
@@ -89,8 +90,10 @@ def make_task(
     unknown = [option for option in options if not hasattr(base, option)]
     if unknown:
         raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: unknown option {', '.join(sorted(unknown))}")
-    if options.get("reject_on_worker_lost") is False:
-        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: a task whose process died always runs again")
+    try:
+        check_limits(options.get("time_limit"), options.get("soft_time_limit"))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"@app.task of {function.__qualname__}: {error}") from None
     if options.get("serializer") not in {None, *CONTENT_TYPES}:
         raise ImproperlyConfigured(
             f"task {function.__qualname__}: the serializer is one of {', '.join(CONTENT_TYPES)}; pickle is refused"

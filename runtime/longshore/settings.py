@@ -98,12 +98,6 @@ def _compression(value: Any) -> str:
     return str(value)
 
 
-def _only_true(value: Any) -> bool:
-    if not _boolean(value):
-        raise ValueError("can only be true: a task whose process died always runs again")
-    return True
-
-
 def _transport_options(value: Any) -> dict[str, Any]:
     options = dict(value)
     if unknown := sorted(options.keys() - {"confirm_publish"}):
@@ -127,7 +121,13 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "task_routes": ({}, _mapping, "Task name or pattern → {'queue': …}"),
     "task_acks_late": (False, _boolean, "Acknowledge after the run instead of just before it"),
     "task_acks_on_failure_or_timeout": (True, _boolean, "With late acks: acknowledge failed tasks too"),
-    "task_reject_on_worker_lost": (True, _only_true, "With late acks: run again what a dying process was running"),
+    "task_reject_on_worker_lost": (
+        True,
+        _boolean,
+        "With late acks: run again what a dying process was running; otherwise it has failed",
+    ),
+    "task_time_limit": (None, _optional(_seconds), "Hard time limit: the process that runs the task is ended"),
+    "task_soft_time_limit": (None, _optional(_seconds), "Soft time limit: SoftTimeLimitExceeded is raised in the task"),
     "task_track_started": (False, _boolean, "Store the state STARTED"),
     "task_ignore_result": (False, _boolean, "Store no results"),
     "task_always_eager": (False, _boolean, "Run tasks in the caller at once; for tests"),
@@ -168,6 +168,8 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "event_queue_expires": (60.0, _seconds, "How long the queue of somebody who listens outlives him, in seconds"),
     "task_protocol": (2, _only_two, "Protocol of what is sent; messages of protocol 1 are read too"),
     "task_queues": ((), _queue_names, "Queues of a worker that is given none: names, or Celery's Queue objects"),
+    "worker_max_tasks_per_child": (None, _optional(_count), "After so many tasks a process is replaced by a new one"),
+    "worker_max_memory_per_child": (None, _optional(_count), "Above so much memory (KiB) a process is replaced"),
     "timezone": ("UTC", _text, "Time zone of the schedules that `longshore manifests` writes"),
 }
 """name → (default, parser, meaning)."""
@@ -191,10 +193,6 @@ _NOT_HERE = {
         ),
         "it is not there yet",
     ),
-    "task_time_limit": "time limits are not there yet",
-    "task_soft_time_limit": "time limits are not there yet",
-    "worker_max_tasks_per_child": "it is not there yet",
-    "worker_max_memory_per_child": "it is not there yet",
 }
 """Settings that nothing would honor yet."""
 

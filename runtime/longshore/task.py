@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from longshore.core.backoff import retry_delay
+from longshore.core.limits import Limits
 from longshore.core.locks import DEFAULT_TIMEOUT_SECONDS, LockPolicy, check_template, lock_policy
 from longshore.core.ratelimit import parse_rate
 from longshore.exceptions import ImproperlyConfigured, MaxRetriesExceededError, Reject, Retry
@@ -107,6 +108,16 @@ class Request:
         """Called in the worker when the task returned; as above."""
 
     @property
+    def time_limit(self) -> float | None:
+        """The hard time limit of this run, in seconds."""
+        return self.timelimit[0]
+
+    @property
+    def soft_time_limit(self) -> float | None:
+        """The soft time limit of this run, in seconds."""
+        return self.timelimit[1]
+
+    @property
     def redelivered(self) -> bool:
         """Whether the message was held by somebody before."""
         return bool(self.delivery_info.get("redelivered"))
@@ -157,7 +168,11 @@ class Task:
     acks_late: bool | None = None
     acks_on_failure_or_timeout: bool | None = None
     reject_on_worker_lost: bool | None = None
-    """Always on here; accepted for moved code, and an explicit false is refused."""
+    """With late acks: run again what a dying process was running. Explicitly false, it failed: WorkerLostError."""
+    time_limit: float | None = None
+    """Seconds after which the process that runs it is ended: TimeLimitExceeded."""
+    soft_time_limit: float | None = None
+    """Seconds after which `SoftTimeLimitExceeded` is raised inside it."""
     serializer: str | None = None
     """json, yaml or msgpack; the app's `task_serializer` where it is not said."""
     compression: str | None = None
@@ -376,11 +391,20 @@ class Task:
         late = self.acks_late
         if late is None:
             late = conf.task_acks_late or late_by_default
-        on_failure = self.acks_on_failure_or_timeout
+        on_failure, on_loss = self.acks_on_failure_or_timeout, self.reject_on_worker_lost
         return AckPolicy(
             late=late,
             on_failure_or_timeout=conf.task_acks_on_failure_or_timeout if on_failure is None else on_failure,
+            reject_on_worker_lost=conf.task_reject_on_worker_lost if on_loss is None else on_loss,
         )
+
+    @property
+    def limits(self) -> Limits:
+        """Its time limits: its own, else the app's."""
+        conf = self.app.conf
+        hard = conf.task_time_limit if self.time_limit is None else self.time_limit
+        soft = conf.task_soft_time_limit if self.soft_time_limit is None else self.soft_time_limit
+        return Limits(hard or None, soft or None)
 
     def should_autoretry(self, error: BaseException) -> bool:
         """Whether `autoretry_for` asks for another try after this exception."""

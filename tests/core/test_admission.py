@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longshore.core.admission import PARK_GRACE_SECONDS, Bury, Expired, Park, Run, Wait, admit
+from longshore.core.admission import PARK_GRACE_SECONDS, Bury, Doomed, Expired, Park, Revoked, Run, Wait, admit
 from longshore.core.protocol import build_message, parse_call
-from longshore.message import PARKED_HEADER
+from longshore.core.sentences import Terminated, TimeLimitReached, WorkerLost, dump_sentence
+from longshore.message import PARKED_HEADER, SENTENCE_HEADER
 from longshore.policy import DeadLetterPolicy
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -67,3 +68,30 @@ def test_what_comes_after_a_task_is_never_dropped_silently(part):
 def test_a_parked_header_of_any_shape_never_drops_the_task(header):
     parked = {**header, "since": NOW.timestamp()}
     assert isinstance(decide(call("new", headers={PARKED_HEADER: parked})), Park)
+
+
+def test_a_revoked_task_does_not_run_nor_wait_for_its_eta():
+    waiting = call(eta=NOW + timedelta(days=1))
+    assert admit(waiting, 0, {"known"}, POLICY, NOW, revoked=True) == Revoked()
+    assert admit(call(expires=NOW), 0, {"known"}, POLICY, NOW, revoked=True) == Expired()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "exception"),
+    [(TimeLimitReached(1.5), "TimeLimitExceeded"), (WorkerLost("it died"), "WorkerLostError")],
+)
+def test_a_sentenced_task_fails_instead_of_running_again_however_often_it_was_started(sentence, exception):
+    sentenced = call(headers={SENTENCE_HEADER: dump_sentence(sentence)})
+    decision = decide(sentenced, deliveries=99)
+    assert isinstance(decision, Doomed)
+    assert (decision.failure.type, decision.failure.module) == (exception, "celery.exceptions")
+
+
+def test_a_terminated_task_is_revoked():
+    sentenced = call(headers={SENTENCE_HEADER: dump_sentence(Terminated("SIGKILL"))})
+    assert decide(sentenced, deliveries=1) == Revoked("terminated", "SIGKILL")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"kind": "of a later version"}', 7, "\ud800", None])
+def test_what_nobody_can_read_is_no_sentence_and_the_task_runs(text):
+    assert decide(call(headers={SENTENCE_HEADER: text})) == Run()

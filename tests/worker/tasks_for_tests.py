@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import os
 import signal
 import time
+from collections import deque
 from pathlib import Path
 
 from longshore import Longshore
-from longshore.exceptions import Ignore, Reject
+from longshore.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 app = Longshore("tests", broker="sqlite:///unused.db", task_default_queue="q")
 
@@ -114,6 +117,89 @@ def exits():
     raise SystemExit(3)
 
 
+# -- what time limits meet -----------------------------------------------------------------------------------------
+
+
+def _noted(self, kind, work):
+    note(f"start {kind} {os.getpid()} {self.request.deliveries}")
+    try:
+        work()
+    except SoftTimeLimitExceeded:
+        note(f"soft {kind}")
+        raise
+    note(f"end {kind}")
+
+
+def compute(seconds):
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        sum(range(1000))
+
+
+def hold_the_gil(seconds):
+    """C code that gives the interpreter no turn, for about so long."""
+    ctypes.PyDLL(None).poll(None, 0, int(seconds * 1000))
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        deque(itertools.repeat(0, 200_000_000), maxlen=0)
+
+
+@app.task(bind=True, acks_late=True)
+def cpu(self, seconds):
+    _noted(self, "cpu", lambda: compute(seconds))
+
+
+@app.task(bind=True, acks_late=True)
+def io(self, seconds):
+    _noted(self, "io", lambda: time.sleep(seconds))
+
+
+@app.task(bind=True, acks_late=True)
+def gil(self, seconds):
+    _noted(self, "gil", lambda: hold_the_gil(seconds))
+
+
+@app.task(bind=True, acks_late=True)
+async def waits(self, seconds):
+    import asyncio  # a worker that runs no coroutine never loads it, and a test says so
+
+    note(f"start waits {os.getpid()} {self.request.deliveries}")
+    try:
+        await asyncio.sleep(seconds)
+    except SoftTimeLimitExceeded:
+        note("soft waits")
+        raise
+    note("end waits")
+
+
+@app.task(bind=True, acks_late=True, soft_time_limit=0.2)
+def catches_the_soft_limit(self):
+    try:
+        time.sleep(30)
+    except SoftTimeLimitExceeded:
+        return [self.request.time_limit, self.request.soft_time_limit]
+
+
+@app.task(bind=True, acks_late=True, reject_on_worker_lost=False)
+def dies_for_good(self):
+    note(f"dies {self.request.deliveries}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(acks_late=True)
+def pid():
+    return os.getpid()
+
+
+@app.task(acks_late=True)
+def grows(megabytes):
+    kept.append(bytearray(os.urandom(1024)) * (1024 * megabytes))
+    return os.getpid()
+
+
+kept = []
+
+
 @app.task
 async def coroutine(x):
     return x * 2
@@ -122,3 +208,8 @@ async def coroutine(x):
 @app.task
 def returns_what_json_cannot_hold():
     return object()
+
+
+@app.task(acks_late=True, acks_on_failure_or_timeout=False, time_limit=0.3)
+def kept_on_timeout():
+    time.sleep(30)

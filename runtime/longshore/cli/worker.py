@@ -11,6 +11,8 @@ import click
 from longshore import signals
 from longshore.app import Longshore
 from longshore.cli.loading import load_app
+from longshore.core.limits import check_limits
+from longshore.exceptions import ImproperlyConfigured
 from longshore.policy import DeadLetterPolicy
 from longshore.worker.logs import LEVELS, configure_logging, let_app_configure_logging
 from longshore.worker.options import (
@@ -61,6 +63,18 @@ class DeadLetter(click.ParamType[tuple[str, DeadLetterPolicy]]):
 @click.option("--drain-timeout", type=click.FloatRange(min=0), default=DEFAULT_DRAIN_SECONDS,
               envvar="LONGSHORE_DRAIN_TIMEOUT", show_envvar=True,
               help="Seconds that running tasks get after SIGTERM, before they are killed and go back.")  # fmt: skip
+@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="Hard time limit of tasks that say none themselves: the process is ended.  "
+              "[default: task_time_limit]")  # fmt: skip
+@click.option("--soft-time-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="Soft time limit: SoftTimeLimitExceeded is raised in the task.  "
+              "[default: task_soft_time_limit]")  # fmt: skip
+@click.option("--max-tasks-per-child", type=click.IntRange(1), metavar="N",
+              help="Replace a process after so many tasks.  "
+              "[default: worker_max_tasks_per_child, else never]")  # fmt: skip
+@click.option("--max-memory-per-child", type=click.IntRange(1), metavar="KIB",
+              help="Replace a process that has come to use more.  "
+              "[default: worker_max_memory_per_child, else never]")  # fmt: skip
 @click.option("--dead-letter", "dead_letters", multiple=True, type=DeadLetter(),
               help="QUEUE=DEADQUEUE[:MAXDELIVERIES[:keep|drop]]: where messages go that cannot run any more, after how "
               "many started executions, and whether failed tasks are kept there. May be repeated.  "
@@ -80,6 +94,10 @@ def worker(
     result_backend: str | None,
     ack_policy: str,
     drain_timeout: float,
+    time_limit: float | None,
+    soft_time_limit: float | None,
+    max_tasks_per_child: int | None,
+    max_memory_per_child: int | None,
     dead_letters: tuple[tuple[str, DeadLetterPolicy], ...],
     task_events: bool,
     http_port: int | None,
@@ -91,6 +109,7 @@ def worker(
     configure_logging(log_level, json_lines=None if log_format == "auto" else log_format == "json")
     loaded = load_app(app)
     _override(loaded, broker, result_backend)
+    _limit(loaded, time_limit, soft_time_limit)
     loaded.finalize()
     let_app_configure_logging()
     options = WorkerOptions(
@@ -103,6 +122,8 @@ def worker(
         drain_seconds=drain_timeout,
         http_port=http_port,
         pool=os.environ.get("LONGSHORE_POOL"),
+        max_tasks_per_child=max_tasks_per_child or loaded.conf.worker_max_tasks_per_child,
+        max_memory_per_child=max_memory_per_child or loaded.conf.worker_max_memory_per_child,
         task_events=task_events or loaded.conf.worker_send_task_events,
         dead_letters=dict(dead_letters),
     )
@@ -125,3 +146,14 @@ def _override(app: Longshore, broker: str | None, result_backend: str | None) ->
         if value:
             os.environ[variable] = value
     app.require_broker()
+
+
+def _limit(app: Longshore, hard: float | None, soft: float | None) -> None:
+    """An option wins over the setting."""
+    for name, value in (("task_time_limit", hard), ("task_soft_time_limit", soft)):
+        if value:
+            app.conf[name] = value
+    try:
+        check_limits(app.conf.task_time_limit, app.conf.task_soft_time_limit)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"settings: {error}") from None

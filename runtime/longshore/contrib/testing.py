@@ -16,6 +16,7 @@ from longshore.worker.locks import LockKeeper
 from longshore.worker.options import Execution, WorkerOptions
 from longshore.worker.pooled import PooledProcess
 from longshore.worker.rates import RateChanges
+from longshore.worker.revocations import Revocations, Revoked
 from longshore.worker.signals import WakePipe
 
 STOP_SECONDS = 30.0
@@ -52,8 +53,10 @@ def start_worker(
     check_store(app, app.tasks)
     locks = LockKeeper(app.open_store)
     conditions = Conditions(app, name, locks.pipe, RateChanges())
-    process = PooledProcess(app, options, owner, [board.pen(slot) for slot in range(concurrency)], wake, conditions)
-    keeper = Keeper(app.broker, options, board, app.tasks)
+    revocations = Revocations(app.open_store() if app.has_store else None)
+    pens = [board.pen(slot) for slot in range(concurrency)]
+    process = PooledProcess(app, options, owner, pens, wake, conditions, Revoked(revocations.ledger))
+    keeper = Keeper(app.broker, options, board, app.tasks, revocations)
     thread = threading.Thread(target=process.run, name="longshore-worker", daemon=True)
     keeper.start([owner])
     locks.start()

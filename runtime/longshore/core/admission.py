@@ -1,4 +1,7 @@
-"""What to do with a claimed message before anything of it runs: run, wait, park, drop as expired, or dead-letter."""
+"""What to do with a claimed message before anything of it runs.
+
+It runs, waits, is parked, is over (expired, revoked, or sentenced when its process was ended), or is dead-lettered.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from longshore.core.protocol import TaskCall
+from longshore.core.sentences import Sentence, Terminated, failure_of, parse_sentence
+from longshore.core.settle import Failure
 from longshore.message import PARKED_HEADER
 from longshore.policy import DeadLetterPolicy
 
@@ -45,6 +50,21 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoked:
+    """Somebody revoked it, or had its run ended: REVOKED, with the reason."""
+
+    reason: str = "revoked"
+    signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Its process was ended while it ran, and it must not run again: it failed, with this exception."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class Bury:
     """To the dead letters, with a reason (a CamelCase word) and a message (a sentence)."""
 
@@ -75,19 +95,29 @@ class Drop:
 
 
 _RUN = Run()
-Refusal = Wait | Park | Postpone | Expired | Fail | Drop | Bury
-Admission = Run | Refusal
+Refusal = Wait | Park | Postpone | Expired | Revoked | Fail | Drop | Bury
+Admission = Run | Doomed | Refusal
 
 
-def admit(call: TaskCall, deliveries: int, known: Container[str], policy: DeadLetterPolicy, now: datetime) -> Admission:
+def admit(
+    call: TaskCall,
+    deliveries: int,
+    known: Container[str],
+    policy: DeadLetterPolicy,
+    now: datetime,
+    *,
+    revoked: bool = False,
+) -> Admission:
     """Decide about one call that had `deliveries` started executions before."""
+    if call.sentence is not None and (sentence := parse_sentence(call.sentence)) is not None:
+        return _carried_out(sentence)
     if deliveries >= policy.max_deliveries:
         return Bury(
             "MaxDeliveriesExceeded",
             f"{deliveries} started executions ended with the death of their process (limit {policy.max_deliveries})",
         )
-    if call.expires is not None and call.expires <= now:
-        return Expired()
+    if (over := _over(call, now, revoked=revoked)) is not None:
+        return over
     if any(call.embed.values()) and (canvas := sorted(part for part in _CANVAS if call.embed.get(part))):
         return Bury(
             "CanvasNotSupported",
@@ -95,9 +125,19 @@ def admit(call: TaskCall, deliveries: int, known: Container[str], policy: DeadLe
         )
     if call.eta is not None and call.eta > now:
         return Wait(call.eta.timestamp())
-    if call.name not in known:
-        return _unknown(call, now.timestamp())
-    return _RUN
+    return _RUN if call.name in known else _unknown(call, now.timestamp())
+
+
+def _over(call: TaskCall, now: datetime, *, revoked: bool) -> Expired | Revoked | None:
+    if call.expires is not None and call.expires <= now:
+        return Expired()
+    return Revoked() if revoked else None
+
+
+def _carried_out(sentence: Sentence) -> Revoked | Doomed:
+    if isinstance(sentence, Terminated):
+        return Revoked("terminated", sentence.signal)
+    return Doomed(failure_of(sentence))
 
 
 def _unknown(call: TaskCall, now: float) -> Park | Bury:

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from longshore.core.limits import Limits, read_limits
 from longshore.encoding import JSON_ONLY, decoded, encoded
 from longshore.exceptions import MessageError
-from longshore.message import ONCE_HEADER, Message, dump_body
+from longshore.message import ONCE_HEADER, SENTENCE_HEADER, Message, dump_body
 
 REPR_LIMIT = 1024
 BODY_PARTS = 3  # args, kwargs, embed
@@ -41,6 +42,9 @@ class TaskCall(msgspec.Struct, frozen=True, kw_only=True):
     tick: dict[str, Any] | None = None
     once: dict[str, Any] | None = None
     """Of a call with an idempotency key."""
+    timelimit: Limits | None = None
+    sentence: Any = None
+    """Why it must not run again; see `longshore.core.sentences`."""
 
 
 _NO_EMBED: Mapping[str, None] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -161,6 +165,8 @@ def parse_call(message: Message, accept: frozenset[str] = JSON_ONLY) -> TaskCall
         ignore_result=headers.get("ignore_result"),
         tick=headers.get(TICK_HEADER),
         once=headers.get(ONCE_HEADER),
+        timelimit=read_limits(headers.get("timelimit")),
+        sentence=headers.get(SENTENCE_HEADER),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from longshore.core.admission import Bury, Drop, Expired, Fail, Park, Postpone, Refusal, Wait
+from longshore.core.admission import Bury, Drop, Expired, Fail, Park, Postpone, Refusal, Revoked, Wait
 from longshore.core.settle import FAILURE, REVOKED, Failure, Send, State, Verdict, bury
 from longshore.message import PARKED_HEADER, WAITING_HEADER, Message
 from longshore.policy import DeadLetterPolicy
@@ -35,6 +35,8 @@ def refuse(
             return Verdict(sends, State(FAILURE, failure.as_result()))
         case Expired():
             return Verdict(state=State(REVOKED, _result("TaskRevokedError", "expired")))
+        case Revoked(reason):
+            return Verdict(state=State(REVOKED, _result("TaskRevokedError", reason)))
         case Bury(reason, text):
             letter = bury(message, queue, reason, text, deliveries=deliveries, now=now)
             return Verdict((Send(dead.queue, letter),), State(FAILURE, _result(_RESULT_OF.get(reason, reason), text)))

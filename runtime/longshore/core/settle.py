@@ -77,7 +77,12 @@ class Rejected:
     requeue: bool
 
 
-Outcome = Succeeded | Failed | Retried | Ignored | Rejected
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Somebody had it ended while it ran."""
+
+
+Outcome = Succeeded | Failed | Retried | Ignored | Rejected | Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,10 @@ class Verdict:
     counted: bool = field(default=False)
 
 
+_IGNORED = Verdict()
+_STOPPED = Verdict(
+    state=State(REVOKED, Failure("TaskRevokedError", "celery.exceptions", ["terminated"], "terminated").as_result())
+)
 _DONE = Verdict(state=State(SUCCESS))
 
 
@@ -130,8 +139,8 @@ def settle(
     match outcome:
         case Succeeded(value):
             return succeeded(value)
-        case Ignored():
-            return Verdict()
+        case Ignored() | Stopped():
+            return _IGNORED if isinstance(outcome, Ignored) else _STOPPED
         case Retried(failure, again, where, due_at):
             return Verdict((Send(where, again, due_at),), State(RETRY, failure.as_result(), failure.traceback))
         case Rejected(reason, True) if ack.late:

@@ -9,19 +9,30 @@ from __future__ import annotations
 import mmap
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 _HEAD_BYTES = 64  # for all: whether task events are wanted, the logical clock
 _CLOCK = struct.Struct("<Q")
 _CLOCK_AT = 8
-_NUMBERS = struct.Struct("<QQQdB")  # processed, failed, held, started_at (monotonic; 0 = idle), ready
+_NUMBERS = struct.Struct("<QQQdB")  # processed, failed, held, started_at (monotonic; 0 = idle), state
 _ID_BYTES = 256
 _SLOT_BYTES = 4096
 _LENGTH = struct.Struct("<H")
 _UNKNOWN_AT = 320
 _UNKNOWN = struct.Struct("<d160p")  # when a task was parked last, and its name
+_LIMIT_AT = 488
+_LIMIT = struct.Struct("<dd")  # when the hard limit of what runs is over (monotonic; 0 = none), and how long it was
+SOON_SECONDS = 2.0
+"""The supervisor looks at the board every second; of a limit below this it is told."""
+_COPY_BYTES = 65_536
+_COPY_LENGTH = struct.Struct("<I")
+
+READY, EARLY, FINAL_LOSS = 1, 2, 4
+"""Bits of a slot's state: it claims; its task was acknowledged before its start; its task must not run again if the
+process dies."""
+
 _ABOUT_AT = 512
 _ABOUT_BYTES = _SLOT_BYTES - _ABOUT_AT - _LENGTH.size
 _SPARE_SLOTS = 256
@@ -69,6 +80,14 @@ class Slot:
     """When that was (monotonic)."""
     about: About | None = None
     """Of the task that runs."""
+    early: bool = False
+    """The last task was acknowledged before its start: nobody else has its message."""
+    final_loss: bool = False
+    """The last task must not run again when its process dies (`reject_on_worker_lost=False`)."""
+    deadline: float = 0.0
+    """When the hard limit of what runs is over (monotonic); 0 for none."""
+    limit: float = 0.0
+    """That limit, in seconds."""
 
     @property
     def busy(self) -> bool:
@@ -79,7 +98,10 @@ class Slot:
 class Board:
     """Rows of shared memory, inherited by fork: `slots` are or were in use, `capacity` are."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, ring: Callable[[], None] = lambda: None) -> None:
+        """`ring` wakes the supervisor, from a child too."""
+        self._ring = ring
+        self._copies = mmap.mmap(-1, (slots + _SPARE_SLOTS) * _COPY_BYTES)  # memory only where something is written
         self._memory = mmap.mmap(-1, _HEAD_BYTES + (slots + _SPARE_SLOTS) * _SLOT_BYTES)
         self._most = slots + _SPARE_SLOTS
         self._unused: list[int] = []
@@ -129,22 +151,36 @@ class Board:
     def read(self, index: int) -> Slot:
         """Return what child `index` last wrote."""
         base = _base(index)
-        processed, failed, held, started_at, ready = _NUMBERS.unpack_from(self._memory, base)
+        processed, failed, held, started_at, state = _NUMBERS.unpack_from(self._memory, base)
+        unknown_at, unknown = _UNKNOWN.unpack_from(self._memory, base + _UNKNOWN_AT)
+        deadline, limit = _LIMIT.unpack_from(self._memory, base + _LIMIT_AT)
+        task_id = self._task_id(base)
+        return Slot(
+            processed=processed,
+            failed=failed,
+            held=held,
+            started_at=started_at,
+            ready=bool(state & READY),
+            task_id=task_id,
+            unknown_task=unknown.decode("utf-8", "replace"),
+            unknown_at=unknown_at,
+            about=self._about(base) if task_id else None,
+            early=bool(state & EARLY),
+            final_loss=bool(state & FINAL_LOSS),
+            deadline=deadline,
+            limit=limit,
+        )
+
+    def _task_id(self, base: int) -> str | None:
         (length,) = _LENGTH.unpack_from(self._memory, base + _NUMBERS.size)
         start = base + _NUMBERS.size + _LENGTH.size
-        task_id = self._memory[start : start + min(length, _ID_BYTES)].decode("utf-8", "replace") if length else None
-        unknown_at, unknown = _UNKNOWN.unpack_from(self._memory, base + _UNKNOWN_AT)
-        return Slot(
-            processed,
-            failed,
-            held,
-            started_at,
-            bool(ready),
-            task_id,
-            unknown.decode("utf-8", "replace"),
-            unknown_at,
-            self._about(base) if task_id else None,
-        )
+        return self._memory[start : start + min(length, _ID_BYTES)].decode("utf-8", "replace") if length else None
+
+    def copy(self, index: int) -> bytes | None:
+        """Return the message that child `index` kept here, because nobody else has it."""
+        base = index * _COPY_BYTES
+        (length,) = _COPY_LENGTH.unpack_from(self._copies, base)
+        return self._copies[base + _COPY_LENGTH.size : base + _COPY_LENGTH.size + length] if length else None
 
     def _about(self, base: int) -> About | None:
         (length,) = _LENGTH.unpack_from(self._memory, base + _ABOUT_AT)
@@ -157,10 +193,12 @@ class Board:
         slot = self.read(index)
         _NUMBERS.pack_into(self._memory, _base(index), slot.processed, slot.failed, 0, 0.0, 0)
         _LENGTH.pack_into(self._memory, _base(index) + _NUMBERS.size, 0)
+        _LIMIT.pack_into(self._memory, _base(index) + _LIMIT_AT, 0.0, 0.0)
+        _COPY_LENGTH.pack_into(self._copies, index * _COPY_BYTES, 0)
 
     def pen(self, index: int) -> Pen:
         """Return the writer of a slot, for its child alone."""
-        return Pen(self._memory, index, self.read(index))
+        return Pen(self._memory, self._copies, index, self.read(index), self._ring)
 
 
 def _tick(memory: mmap.mmap, seen: int = 0) -> int:
@@ -177,14 +215,19 @@ def _base(index: int) -> int:
 class Pen:
     """Writes one slot."""
 
-    __slots__ = ("_base", "_failed", "_held", "_memory", "_processed", "_ready")
+    __slots__ = ("_base", "_copies", "_copy_base", "_failed", "_held", "_memory", "_processed", "_ring", "_state")
 
-    def __init__(self, memory: mmap.mmap, index: int, before: Slot) -> None:
+    def __init__(
+        self, memory: mmap.mmap, copies: mmap.mmap, index: int, before: Slot, ring: Callable[[], None]
+    ) -> None:
+        self._ring = ring
+        self._copies = copies
+        self._copy_base = index * _COPY_BYTES
         self._memory = memory
         self._base = _base(index)
         self._processed, self._failed = before.processed, before.failed
         self._held = 0
-        self._ready = 0
+        self._state = 0
 
     @property
     def events_wanted(self) -> bool:
@@ -197,7 +240,7 @@ class Pen:
 
     def ready(self) -> None:
         """Say that this child claims."""
-        self._ready = 1
+        self._state = READY
         self._write(0.0)
 
     def holding(self, count: int) -> None:
@@ -206,8 +249,9 @@ class Pen:
         if not count:  # nothing starts soon that would write it: an idle worker must not look busy
             self._write(0.0)
 
-    def start(self, task_id: str, about: str = "") -> None:
+    def start(self, task_id: str, about: str = "", marks: int = 0) -> None:
         """Say which task starts now: the id first, so that a death right after never blames the previous task."""
+        self._state = self._state & READY | marks
         raw = about.encode(errors="replace")[:_ABOUT_BYTES]
         at = self._base + _ABOUT_AT
         _LENGTH.pack_into(self._memory, at, len(raw))
@@ -217,6 +261,21 @@ class Pen:
         self._memory[at + _LENGTH.size : at + _LENGTH.size + len(raw)] = raw
         _LENGTH.pack_into(self._memory, at, len(raw))
         self._write(time.monotonic())
+
+    def limit(self, seconds: float, copy: bytes | None) -> None:
+        """Say how long the task that starts now may take; keep its message where nobody else has it."""
+        if copy is not None and len(copy) <= _COPY_BYTES - _COPY_LENGTH.size:
+            at = self._copy_base + _COPY_LENGTH.size
+            self._copies[at : at + len(copy)] = copy
+            _COPY_LENGTH.pack_into(self._copies, self._copy_base, len(copy))
+        _LIMIT.pack_into(self._memory, self._base + _LIMIT_AT, time.monotonic() + seconds, seconds)
+        if seconds < SOON_SECONDS:
+            self._ring()
+
+    def unlimit(self) -> None:
+        """Say that the task with a limit has ended."""
+        _LIMIT.pack_into(self._memory, self._base + _LIMIT_AT, 0.0, 0.0)
+        _COPY_LENGTH.pack_into(self._copies, self._copy_base, 0)
 
     def end(self, *, failed: bool) -> None:
         """Say that the task has ended."""
@@ -233,4 +292,4 @@ class Pen:
         _LENGTH.pack_into(self._memory, self._base + _NUMBERS.size, 0)
 
     def _write(self, started_at: float) -> None:
-        _NUMBERS.pack_into(self._memory, self._base, self._processed, self._failed, self._held, started_at, self._ready)
+        _NUMBERS.pack_into(self._memory, self._base, self._processed, self._failed, self._held, started_at, self._state)

@@ -11,14 +11,16 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from longshore import signals
 from longshore.brokers.port import Broker, Owner, Started, WorkerReport
-from longshore.exceptions import BrokerError
+from longshore.exceptions import BackendError, BrokerError
 from longshore.worker.board import Board, Slot
 from longshore.worker.options import WorkerOptions
+from longshore.worker.revocations import Revocations
 
 logger = logging.getLogger("longshore.worker")
 
@@ -31,10 +33,18 @@ UNKNOWN_SECONDS = 120.0
 class Keeper:
     """Broker upkeep for one worker. Its methods may be called from the supervisor's main thread at any time."""
 
-    def __init__(self, broker: Broker, options: WorkerOptions, board: Board, tasks: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        options: WorkerOptions,
+        board: Board,
+        tasks: Mapping[str, object],
+        revocations: Revocations,
+    ) -> None:
         self._broker = broker
         self._options = options
         self._board = board
+        self._revocations = revocations
         self._tasks = tuple(sorted(tasks))
         self._queues = options.queues
         self._all_queues = options.queues
@@ -42,7 +52,8 @@ class Keeper:
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._owners: list[Owner] = []
-        self._orphans: list[tuple[Owner, Sequence[Started]]] = []
+        self._orphans: list[tuple[Owner, Sequence[Started], Callable[[], None] | None]] = []
+        self._errands: deque[Callable[[], None]] = deque()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._started_at = time.time()
@@ -66,9 +77,14 @@ class Keeper:
         self._owners, self._queues = list(owners), queues
         self._all_queues = tuple(dict.fromkeys((*self._all_queues, *queues)))
 
-    def orphan(self, owner: Owner, started: Sequence[Started]) -> None:
-        """Give back, at once and until it succeeds, what a dead process held."""
-        self._orphans.append((owner, started))
+    def orphan(self, owner: Owner, started: Sequence[Started], then: Callable[[], None] | None = None) -> None:
+        """Give back, at once and until it succeeds, what a dead process held; `then` is called afterwards."""
+        self._orphans.append((owner, started, then))
+        self._news.set()
+
+    def errand(self, call: Callable[[], None]) -> None:
+        """Do this soon, until it succeeds."""
+        self._errands.append(call)
         self._news.set()
 
     def stop(self) -> None:
@@ -87,18 +103,21 @@ class Keeper:
                 if time.monotonic() >= next_keep:
                     next_keep = time.monotonic() + KEEP_SECONDS
                     self._guarded(self._keep)
+                    self._guarded(self._revocations.exchange)
                 self._guarded(self._release_orphans)
+                self._guarded(self._run_errands)
                 self._guarded(self._sweep)
             self._news.wait(SWEEP_SECONDS)
             self._news.clear()
         self._guarded(self._release_orphans)
+        self._guarded(self._run_errands)
         self._guarded(lambda: self._broker.forget_worker(self._options.worker))
 
     def _guarded(self, call: object) -> None:
         try:
             call()  # type: ignore[operator]  # a bound method or a lambda
             self._broken = False
-        except BrokerError as error:
+        except (BrokerError, BackendError) as error:
             if not self._broken:
                 logger.warning("upkeep: %s", error)
             self._broken = True
@@ -111,10 +130,17 @@ class Keeper:
 
     def _release_orphans(self) -> None:
         while self._orphans:
-            owner, started = self._orphans[0]
+            owner, started, then = self._orphans[0]
             count = self._broker.release_owner(owner, self._all_queues, started)
             logger.info("%d claims of %s are back in their queues", count, owner)
             self._orphans.pop(0)
+            if then is not None:
+                then()
+
+    def _run_errands(self) -> None:
+        while self._errands:
+            self._errands[0]()
+            self._errands.popleft()
 
     def _sweep(self) -> None:
         self._broker.sweep(self._all_queues)

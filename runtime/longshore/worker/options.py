@@ -30,6 +30,9 @@ class WorkerOptions:
     drain_seconds: float = DEFAULT_DRAIN_SECONDS
     http_port: int | None = None
     pool: str | None = None
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    """KiB."""
     task_events: bool = False
     """Publish task events from the start; remote control may change it."""
     dead_letters: dict[str, DeadLetterPolicy] = field(default_factory=dict)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from longshore.app import Longshore
+from longshore.core.limits import Limits
 from longshore.core.locks import LockPolicy
 from longshore.core.protocol import TaskCall
 from longshore.core.ratelimit import Rate, parse_rate
 from longshore.policy import AckPolicy
 from longshore.task import Task
+from longshore.worker.board import EARLY, FINAL_LOSS
 from longshore.worker.options import WorkerOptions
 
 
@@ -19,6 +21,9 @@ class TaskPlan:
 
     task: Task
     ack: AckPolicy
+    marks: int
+    """What the board says of its runs."""
+    limits: Limits
     tracked: bool
     """Whether the state STARTED is stored."""
     has_backend: bool
@@ -29,8 +34,10 @@ class TaskPlan:
 
     @property
     def begins_alone(self) -> bool:
-        """Whether it is not begun together with others: a lock is not held while others run."""
-        return self.ack.late or self.lock is not None or self.rate is not None
+        """Whether it is not begun together with others: a lock is not held while others run, and what may end its
+        process takes no other with it.
+        """
+        return self.ack.late or self.lock is not None or self.rate is not None or bool(self.limits)
 
     def keeps_result_of(self, call: TaskCall) -> bool:
         """Whether this call's result is stored: its own word wins over the task's, and that over the app's."""
@@ -60,9 +67,12 @@ class Plans:
 
     def _make(self, task: Task) -> TaskPlan:
         conf = self._app.conf
+        ack = task.ack_policy(late_by_default=self._options.late_by_default)
         return TaskPlan(
             task=task,
-            ack=task.ack_policy(late_by_default=self._options.late_by_default),
+            ack=ack,
+            marks=(FINAL_LOSS if not ack.reject_on_worker_lost else 0) if ack.late else EARLY,
+            limits=task.limits,
             tracked=conf.task_track_started if task.track_started is None else task.track_started,
             has_backend=self._app.has_backend,
             lock=task.lock_policy,

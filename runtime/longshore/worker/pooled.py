@@ -7,21 +7,26 @@ event loop in a thread of its own. Whoever ends rings the main thread's pipe.
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 from longshore.app import Longshore
 from longshore.brokers.port import Broker, Claim, Consumer, Owner
 from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BackendError, BrokerError, BrokerRefused
+from longshore.execution import Run
 from longshore.worker.board import Pen
 from longshore.worker.conditions import Conditions
 from longshore.worker.endings import Endings, close
 from longshore.worker.events import TaskEvents
+from longshore.worker.limits import Clock, ThreadGuard
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans
+from longshore.worker.quota import Quota
+from longshore.worker.revocations import Revoked, is_stop_of
 from longshore.worker.runs import Prepared, Runs
 from longshore.worker.signals import WakePipe
 
@@ -36,6 +41,9 @@ class Executor(Protocol):
     def submit(self, prepared: Prepared, pen: Pen, done: Callable[[], None]) -> None:
         """Run it."""
 
+    def stop(self, key: bytes) -> None:
+        """End the run that this key means, if it is here and can be interrupted."""
+
 
 class ThreadExecutor:
     """A thread for each slot."""
@@ -47,6 +55,9 @@ class ThreadExecutor:
         """Run it in a thread."""
         self._pool.submit(Runs.perform, prepared, pen).add_done_callback(lambda _: done())
 
+    def stop(self, key: bytes) -> None:
+        """A thread cannot be ended: its supervisor ends the process."""
+
 
 class LoopExecutor:
     """One event loop, in a daemon thread; a plain function runs in a thread beside it."""
@@ -56,14 +67,30 @@ class LoopExecutor:
         import threading
 
         self._asyncio = asyncio
+        self._running: dict[str, tuple[Run, asyncio.Task[Any] | None]] = {}
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(slots, thread_name_prefix="task"))
         threading.Thread(target=self._loop.run_forever, name="loop", daemon=True).start()
 
     def submit(self, prepared: Prepared, pen: Pen, done: Callable[[], None]) -> None:
         """Run it on the loop."""
-        coroutine = Runs.perform_async(prepared, pen)
+        coroutine = self._run(prepared, pen)
         self._asyncio.run_coroutine_threadsafe(coroutine, self._loop).add_done_callback(lambda _: done())
+
+    async def _run(self, prepared: Prepared, pen: Pen) -> None:
+        task_id = prepared.run.call.id
+        self._running[task_id] = prepared.run, self._asyncio.current_task()
+        try:
+            await Runs.perform_async(prepared, pen)
+        finally:
+            self._running.pop(task_id, None)
+
+    def stop(self, key: bytes) -> None:
+        """Cancel a coroutine; of a plain function in a thread it changes nothing."""
+        for task_id, (run, task) in list(self._running.items()):
+            if task is not None and is_stop_of(key, task_id):
+                run.stopped = True
+                self._loop.call_soon_threadsafe(task.cancel)
 
 
 class PooledProcess:
@@ -77,6 +104,7 @@ class PooledProcess:
         pens: list[Pen],
         wake: WakePipe,
         conditions: Conditions,
+        revoked: Revoked,
     ) -> None:
         self._options = options
         self._owner = owner
@@ -84,7 +112,14 @@ class PooledProcess:
         self._broker: Broker = app.broker
         plans = Plans(app, options)
         self._endings = Endings(app, plans, self._pause)
-        self._runs = Runs(app, options, plans, self._endings, conditions)
+        self._revoked = revoked
+        clock = Clock()
+
+        def guard(seconds: float) -> ThreadGuard:
+            return ThreadGuard(seconds, clock)
+
+        self._runs = Runs(app, options, plans, self._endings, conditions, revoked=revoked, guard=guard)
+        self._quota = Quota.of(options)
         self._first_pen = pens[0]
         self._events = TaskEvents(app, options.name, pens[0])
         self._free = list(pens)
@@ -125,6 +160,8 @@ class PooledProcess:
         """Settle what has ended, claim for the free slots, wait for news."""
         self._collect()
         self._answer(consumer)
+        for key in self._revoked.refresh():
+            self._executor.stop(key)
         self._endings.hand_over(consumer)
         if self._ended or self._is_done():  # waiting for the result backend may have taken the ring that told of it
             return
@@ -132,8 +169,10 @@ class PooledProcess:
             consumer.flush()
             self._wake.wait(IDLE_WAIT_SECONDS)
             return
-        claims = consumer.claim(len(self._free), IDLE_WAIT_SECONDS)
+        claims = consumer.claim(self._room(), IDLE_WAIT_SECONDS)
         self._events.follow()
+        for key in self._revoked.refresh():
+            self._executor.stop(key)
         group = [each for claim in claims if (each := self._runs.prepare(claim, self._first_pen)) is not None]
         self._runs.begin(consumer, group)  # there is a free slot for each: all of them start now
         for prepared in group:
@@ -157,10 +196,15 @@ class PooledProcess:
                 raise
             answer.set_result(None)
 
+    def _room(self) -> int:
+        return len(self._free) if self._quota is None else self._quota.claimable(len(self._free))
+
     def _is_done(self) -> bool:
         return self._draining and len(self._free) == self._slots
 
     def _submit(self, prepared: Prepared) -> None:
+        if self._quota is not None:
+            self._quota.ran()
         pen = self._free.pop()
         pen.holding(1)
 
@@ -177,6 +221,9 @@ class PooledProcess:
             pen.holding(0)
             pen.settled()
             self._free.append(pen)
+            if self._quota is not None and not self._draining and (why := self._quota.spent()) is not None:
+                logger.info("process %d is replaced when its tasks have ended: %s", os.getpid(), why)
+                self.drain()
 
     def _lost_broker(self, error: BrokerError, failures: int) -> None:
         """Running tasks go on; their settlements are noted, and leave when the broker is back."""

@@ -13,10 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from longshore.brokers.port import Owner
+from longshore.core.sentences import Sentence
 from longshore.exceptions import ImproperlyConfigured
 from longshore.worker.board import Board
 from longshore.worker.options import WorkerOptions
 from longshore.worker.signals import WakePipe
+
+
+@dataclass(slots=True)
+class Condemned:
+    """What was decided about a process that is to be killed because of its tasks."""
+
+    sentences: dict[int, Sentence]
+    """By row of the board."""
+    kill_at: float
+    noted: bool = False
 
 
 @dataclass(slots=True)
@@ -34,6 +45,7 @@ class Child:
     """It was asked to leave: its end is no accident."""
     is_leaving: bool = False
     """Nobody takes its place."""
+    condemned: Condemned | None = None
 
 
 class Roster:

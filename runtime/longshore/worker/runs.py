@@ -16,21 +16,24 @@ from datetime import UTC, datetime
 from longshore import signals
 from longshore.app import Longshore
 from longshore.brokers.port import Claim, Consumer
-from longshore.core.admission import Bury, Drop, Expired, Fail, Park, Postpone, admit
+from longshore.core.admission import Bury, Doomed, Drop, Expired, Fail, Park, Postpone, Refusal, Revoked, admit
 from longshore.core.admission import Run as RunNow
 from longshore.core.protocol import TaskCall, parse_call
 from longshore.core.protocol1 import upgraded
 from longshore.core.refusal import refuse
-from longshore.core.settle import STARTED, Failed, Outcome, State, Succeeded, Verdict, settle, succeeded
+from longshore.core.settle import STARTED, Failed, Outcome, State, Stopped, Succeeded, Verdict, settle, succeeded
 from longshore.encoding import CONTENT_TYPES
 from longshore.exceptions import BackendError, BrokerError, MessageError
-from longshore.execution import Execution, Run, execute, execute_async
+from longshore.execution import Execution, Guard, Run, execute, execute_async
+from longshore.policy import AckPolicy
 from longshore.worker.board import Pen, about
 from longshore.worker.conditions import Conditions
+from longshore.worker.copies import dump_copy
 from longshore.worker.endings import Ending, Endings, meta_of
 from longshore.worker.locks import Hold
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans, TaskPlan
+from longshore.worker.revocations import Revoked as Known
 
 logger = logging.getLogger("longshore.worker")
 
@@ -49,10 +52,18 @@ class Prepared:
 
 
 class Runs:
-    """The three steps for one process."""
+    """The three steps for one process. `guard` makes what interrupts a run after so many seconds."""
 
     def __init__(
-        self, app: Longshore, options: WorkerOptions, plans: Plans, endings: Endings, conditions: Conditions
+        self,
+        app: Longshore,
+        options: WorkerOptions,
+        plans: Plans,
+        endings: Endings,
+        conditions: Conditions,
+        *,
+        revoked: Known,
+        guard: Callable[[float], Guard],
     ) -> None:
         self._app = app
         self._options = options
@@ -62,6 +73,8 @@ class Runs:
         self._conditions = conditions
         self.acknowledger: Callable[[Claim], None] | None = None
         """Set by the process that has the consumer."""
+        self._revoked = revoked
+        self._guard = guard
 
     # -- before ------------------------------------------------------------------------------------------------------
 
@@ -74,7 +87,8 @@ class Runs:
             if "task" not in claim.message.headers:
                 claim.message = upgraded(claim.message, self._accept)
             call = parse_call(claim.message, self._accept)
-            admission = admit(call, claim.deliveries, self._app.tasks, dead, now)
+            revoked = self._revoked.any and self._revoked.is_revoked(call.id, call.headers)
+            admission = admit(call, claim.deliveries, self._app.tasks, dead, now, revoked=revoked)
         except MessageError as error:
             admission = Bury("Undecodable", str(error))
         if call is not None and isinstance(admission, RunNow):
@@ -87,9 +101,16 @@ class Runs:
         self._tell(claim, call, admission)
         if call is not None and isinstance(admission, Park):
             pen.parked(call.name)
-        verdict = refuse(admission, claim.message, claim.queue, dead=dead, deliveries=claim.deliveries, now=now)
-        self._endings.add(Ending(claim, call, verdict, acknowledged=False))
+        self._endings.add(Ending(claim, call, self._refused(claim, call, admission, now), acknowledged=False))
         return None
+
+    def _refused(self, claim: Claim, call: TaskCall | None, refusal: Refusal | Doomed, now: datetime) -> Verdict:
+        if isinstance(refusal, Doomed):
+            known = call is not None and call.name in self._app.tasks
+            ack = self._plans.of(call.name).ack if call is not None and known else AckPolicy()
+            return self._settle(claim, Failed(refusal.failure), ack)
+        dead = self._options.dead_letter(claim.queue)
+        return refuse(refusal, claim.message, claim.queue, dead=dead, deliveries=claim.deliveries, now=now)
 
     def _prepared(self, claim: Claim, call: TaskCall, plan: TaskPlan, hold: Hold | None) -> Prepared:
         run = Run(
@@ -105,6 +126,10 @@ class Runs:
             acknowledger=self.acknowledger,
             acknowledged=not plan.ack.late,
         )
+        limits = plan.limits if call.timelimit is None else call.timelimit.over(plan.limits)
+        if limits:
+            run.limits = limits
+            run.guard = self._guard(limits.soft) if limits.soft else None
         return Prepared(claim, plan, run, hold)
 
     def begin(self, consumer: Consumer, group: Sequence[Prepared]) -> None:
@@ -144,12 +169,19 @@ class Runs:
             case Bury(_, text):
                 logger.error("%s goes to the dead letters: %s", what, text)
                 signals.task_rejected.send(self, message=claim.message, exc=text)
+            case Doomed(failure):
+                logger.error("%s failed, its process was ended: %s", what, failure)
             case Expired():
                 logger.info("%s expired before it ran", what)
-                if call is not None:
-                    request = Run(call, claim.message, claim.queue).request
-                    task = self._app.tasks.get(call.name)
-                    signals.task_revoked.send(task, request=request, terminated=False, signum=None, expired=True)
+                self._tell_revoked(claim, call, terminated=False, signum=None, expired=True)
+            case Revoked(reason, signum):
+                logger.info("%s was %s", what, reason)
+                self._tell_revoked(claim, call, terminated=signum is not None, signum=signum, expired=False)
+
+    def _tell_revoked(self, claim: Claim, call: TaskCall | None, **how: object) -> None:
+        if call is not None:
+            request = Run(call, claim.message, claim.queue).request
+            signals.task_revoked.send(self._app.tasks.get(call.name), request=request, **how)
 
     def _announce(self, call: TaskCall) -> None:
         state = State(STARTED, {"pid": os.getpid(), "hostname": self._options.name})
@@ -163,20 +195,20 @@ class Runs:
     @staticmethod
     def perform(prepared: Prepared, pen: Pen) -> None:
         """Run it in this thread, and note how that ended."""
-        pen.start(prepared.run.call.id, _about(prepared))
+        _start(prepared, pen)
         began = time.perf_counter()
         prepared.execution = execute(prepared.plan.task, prepared.run)
         prepared.seconds = time.perf_counter() - began
-        pen.end(failed=isinstance(prepared.execution.outcome, Failed))
+        _end(prepared, pen)
 
     @staticmethod
     async def perform_async(prepared: Prepared, pen: Pen) -> None:
         """Run it on the running event loop, and note how that ended."""
-        pen.start(prepared.run.call.id, _about(prepared))
+        _start(prepared, pen)
         began = time.perf_counter()
         prepared.execution = await execute_async(prepared.plan.task, prepared.run)
         prepared.seconds = time.perf_counter() - began
-        pen.end(failed=isinstance(prepared.execution.outcome, Failed))
+        _end(prepared, pen)
 
     # -- after -------------------------------------------------------------------------------------------------------
 
@@ -187,22 +219,42 @@ class Runs:
         if prepared.hold is not None:
             self._free([prepared])
         outcome = execution.outcome
-        verdict = succeeded(outcome.value) if isinstance(outcome, Succeeded) else self._settle(prepared, outcome)
+        verdict = succeeded(outcome.value) if isinstance(outcome, Succeeded) else self._settled(prepared, outcome)
+        if isinstance(outcome, Stopped):
+            self._tell_revoked(claim, prepared.run.call, terminated=True, signum=None, expired=False)
         if _is_told(outcome):
             _log(prepared, execution)
         self._endings.add(Ending(claim, prepared.run.call, verdict, acknowledged=prepared.run.acknowledged))
 
-    def _settle(self, prepared: Prepared, outcome: Outcome) -> Verdict:
-        claim = prepared.claim
+    def _settled(self, prepared: Prepared, outcome: Outcome) -> Verdict:
+        ack = prepared.plan.ack.after(acknowledged=prepared.run.acknowledged)
+        return self._settle(prepared.claim, outcome, ack)
+
+    def _settle(self, claim: Claim, outcome: Outcome, ack: AckPolicy) -> Verdict:
         return settle(
             outcome,
             claim.message,
             claim.queue,
-            ack=prepared.plan.ack.after(acknowledged=prepared.run.acknowledged),
+            ack=ack,
             dead=self._options.dead_letter(claim.queue),
             deliveries=claim.deliveries,
             now=datetime.now(UTC),
         )
+
+
+def _start(prepared: Prepared, pen: Pen) -> None:
+    run, plan = prepared.run, prepared.plan
+    pen.start(run.call.id, _about(prepared), plan.marks)
+    if run.limits.hard is not None:
+        only_copy = None if plan.ack.late else dump_copy(prepared.claim.queue, run.message)
+        pen.limit(run.limits.hard, only_copy)
+
+
+def _end(prepared: Prepared, pen: Pen) -> None:
+    assert prepared.execution is not None
+    pen.end(failed=isinstance(prepared.execution.outcome, Failed))
+    if prepared.run.limits.hard is not None:
+        pen.unlimit()
 
 
 def _about(prepared: Prepared) -> str:

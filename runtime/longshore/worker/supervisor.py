@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING
 
 from longshore import signals
 from longshore.app import Longshore
-from longshore.brokers.port import QueueSpec, Started
+from longshore.brokers.port import QueueSpec
 from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BrokerRefused, BrokerUnavailable, LongshoreError
+from longshore.worker.aftermath import Aftermath
 from longshore.worker.board import Board
 from longshore.worker.conditions import Conditions, check_store
+from longshore.worker.enforcement import Enforcement
 from longshore.worker.keeper import Keeper
 from longshore.worker.locks import LockKeeper
 from longshore.worker.logs import FIELDS
 from longshore.worker.options import WorkerOptions
 from longshore.worker.rates import RateChanges
+from longshore.worker.revocations import Revocations, Revoked
 from longshore.worker.roster import Child, Roster
 from longshore.worker.signals import WakePipe, die_with
 from longshore.worker.tasks import TaskProcess
@@ -47,9 +50,11 @@ class Supervisor:
 
     def __init__(self, app: Longshore, options: WorkerOptions) -> None:
         self._app = app
-        self._board = Board(options.concurrency)
-        self._board.events_wanted = options.task_events
         self._wake = WakePipe()
+        self._board = Board(options.concurrency, self._wake.ring)
+        self._board.events_wanted = options.task_events
+        self.revocations = Revocations(app.open_store() if app.has_store else None, self._wake.ring)
+        """What is not to run any more; for whoever controls this worker."""
         check_store(app, app.tasks)
         self._locks = LockKeeper(app.open_store)
         self.rate_changes = RateChanges()
@@ -57,7 +62,16 @@ class Supervisor:
         self._roster = Roster(options, self._board, self._wake, lambda: self._stop(signal.SIGTERM, None))
         self._roster.changed = self._tell_keeper
         self._children = self._roster.children
-        self._keeper = Keeper(app.broker, options, self._board, app.tasks)
+        self._keeper = Keeper(app.broker, options, self._board, app.tasks, self.revocations)
+        self._enforcement = Enforcement(
+            self._board,
+            self._keeper,
+            self._wake,
+            self.revocations,
+            Aftermath(app),
+            returns_claims=app.broker.capabilities.returns_claims,
+            interruptible=options.execution == "asyncio",
+        )
         self._control: ControlNode | None = None
         self._pid = os.getpid()
         self._stops = 0
@@ -84,6 +98,7 @@ class Supervisor:
             return 1
         if self._stops:
             return 0
+        self.revocations.load()
         gc.collect()
         gc.freeze()  # the children's collectors leave the shared pages alone
         for child in self._children:
@@ -166,12 +181,13 @@ class Supervisor:
                 told = True
             if self._stops and time.monotonic() >= self._kill_at:
                 self._signal_all(signal.SIGKILL)
+            patience = self._enforcement.look(self._children)
             self._reap()
             if self._stops and not any(child.pid for child in self._children):
                 return
             if not self._stops:
                 self._restart_due()
-            self._wake.wait(self._patience())
+            self._wake.wait(max(0.0, min(patience, self._patience())))
 
     def _drain(self) -> None:
         self._keeper.draining = True
@@ -214,6 +230,7 @@ class Supervisor:
             signal.signal(signal.SIGTERM, lambda *_: process.drain())
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells everybody; the supervisor decides
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGUSR1, lambda *_: None)  # only to be woken
             signals.worker_process_init.send(None)
             if self._stops == 0:
                 process.run()
@@ -230,11 +247,12 @@ class Supervisor:
 
     def _process(self, child: Child, wake: WakePipe) -> TaskProcess | PooledProcess:
         pens = [self._board.pen(row) for row in child.rows]
+        revoked = Revoked(self.revocations.ledger)
         if self._options.execution == "processes":
-            return TaskProcess(self._app, self._options, child.owner, pens, wake, self._conditions)
+            return TaskProcess(self._app, self._options, child.owner, pens, wake, self._conditions, revoked)
         from longshore.worker.pooled import PooledProcess
 
-        return PooledProcess(self._app, self._options, child.owner, pens, wake, self._conditions)
+        return PooledProcess(self._app, self._options, child.owner, pens, wake, self._conditions, revoked)
 
     def _reap(self) -> None:
         """Collect whoever has ended: as process 1 of a container, also what a task's own children have left behind."""
@@ -245,12 +263,7 @@ class Supervisor:
                     self._ended(child, ended[1])
 
     def _ended(self, child: Child, status: int) -> None:
-        started = [task for row in child.rows if (task := self._board.read(row).task_id)]
-        if not (os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0):
-            how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
-            doing = f"running {', '.join(started)}" if started else "idle"
-            logger.warning("process %d died by %s while %s; its claims go back", child.pid, how, doing)
-            self._keeper.orphan(child.owner, [Started(task) for task in started])
+        self._settle_death(child, status)
         self._locks.died(child.pid)
         if child.is_leaving:
             self._roster.release(child)
@@ -258,13 +271,22 @@ class Supervisor:
             return
         for row in child.rows:
             self._board.clear_run(row)
-        if child.is_asked:
-            child.is_asked, child.started_at = False, 0.0  # it left as it was asked to: that is no quick death
-        child.quick_deaths = child.quick_deaths + 1 if time.monotonic() - child.started_at < QUICK_DEATH_SECONDS else 0
+        planned = status == 0 or child.is_asked or child.condemned is not None
+        is_quick = not planned and time.monotonic() - child.started_at < QUICK_DEATH_SECONDS
+        child.quick_deaths = child.quick_deaths + 1 if is_quick else 0
         delay = min(MAX_RESTART_DELAY_SECONDS, reconnect_delay(child.quick_deaths)) if child.quick_deaths else 0.0
         child.pid, child.restart_at = 0, time.monotonic() + delay
+        child.is_asked, child.condemned = False, None
         child.owner = self._roster.new_owner()
         self._tell_keeper()
+
+    def _settle_death(self, child: Child, status: int) -> None:
+        """Say what becomes of what it held."""
+        if child.condemned is not None:
+            self._enforcement.buried(child, child.condemned)
+        elif status != 0:
+            how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
+            self._enforcement.lost(child, how, by_us=self._stops > 0 and time.monotonic() >= self._kill_at)
 
     def _restart_due(self) -> None:
         now = time.monotonic()

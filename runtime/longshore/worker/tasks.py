@@ -7,6 +7,7 @@ another process.
 from __future__ import annotations
 
 import logging
+import os
 
 from longshore.app import Longshore
 from longshore.brokers.port import Broker, Claim, Consumer, Owner, Settlement
@@ -17,8 +18,11 @@ from longshore.worker.board import Pen
 from longshore.worker.conditions import Conditions
 from longshore.worker.endings import Endings, close
 from longshore.worker.events import TaskEvents
+from longshore.worker.limits import AlarmGuard
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans
+from longshore.worker.quota import Quota
+from longshore.worker.revocations import Revoked
 from longshore.worker.runs import Runs
 from longshore.worker.signals import WakePipe
 
@@ -40,6 +44,7 @@ class TaskProcess:
         pens: list[Pen],
         wake: WakePipe,
         conditions: Conditions,
+        revoked: Revoked,
     ) -> None:
         self._options = options
         self._owner = owner
@@ -50,7 +55,9 @@ class TaskProcess:
         self._read_ahead = ReadAhead()
         self._plans = Plans(app, options)
         self._endings = Endings(app, self._plans, self._pause)
-        self._runs = Runs(app, options, self._plans, self._endings, conditions)
+        self._revoked = revoked
+        self._runs = Runs(app, options, self._plans, self._endings, conditions, revoked=revoked, guard=AlarmGuard)
+        self._quota = Quota.of(options)
         self._draining = False
 
     def drain(self) -> None:
@@ -87,7 +94,10 @@ class TaskProcess:
         """Settle what has ended, claim, work it off."""
         self._hand_over(consumer)
         if not self._draining:  # waiting for the result backend may have taken the ring that told of it
-            self._work_off(consumer, consumer.claim(self._read_ahead.limit(), IDLE_WAIT_SECONDS, ahead=True))
+            limit = self._read_ahead.limit()
+            if self._quota is not None:
+                limit = self._quota.claimable(limit)
+            self._work_off(consumer, consumer.claim(limit, IDLE_WAIT_SECONDS, ahead=self._quota is None))
 
     def _lost_broker(self, consumer: Consumer, error: BrokerError, failures: int) -> None:
         """What has not started goes back; what has ended is settled when the broker is there again."""
@@ -105,6 +115,7 @@ class TaskProcess:
 
     def _work_off(self, consumer: Consumer, claims: list[Claim]) -> None:
         self._events.follow()
+        self._revoked.refresh()
         at, count = 0, len(claims)
         while at < count:
             self._pen.holding(count - at)
@@ -148,6 +159,15 @@ class TaskProcess:
             self._runs.perform(prepared, self._pen)
             self._read_ahead.measured(prepared.run.call.name, prepared.seconds)
             self._runs.finish(prepared)
+        if self._quota is not None:
+            self._charge(self._quota, len(group))
+
+    def _charge(self, quota: Quota, tasks: int) -> None:
+        """Drain, to be replaced, when this process has used up what it may."""
+        quota.ran(tasks)
+        if not self._draining and (why := quota.spent()) is not None:
+            logger.info("process %d is replaced: %s", os.getpid(), why)
+            self.drain()
 
     def _free(self, consumer: Consumer, rest: list[Claim]) -> None:
         """Settle what has ended; give back what was claimed or fetched and has not started."""
