@@ -19,9 +19,14 @@ from tests.support.workers import wait_for
         "sqlite",
         pytest.param("redis", marks=pytest.mark.integration),
         pytest.param("rabbitmq", marks=pytest.mark.integration),
+        pytest.param("redis_cluster", marks=pytest.mark.integration),
     ]
 )
 def url(request, tmp_path):
+    if request.param == "redis_cluster":
+        cluster = request.getfixturevalue("redis_cluster")
+        cluster.empty()
+        return cluster.url()
     return (
         f"sqlite:///{tmp_path}/b.db" if request.param == "sqlite" else request.getfixturevalue(f"{request.param}_url")
     )

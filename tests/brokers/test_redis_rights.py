@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from longshore.brokers import open_broker
+from longshore.brokers.control import Event, Names, open_control
 from longshore.brokers.port import Outgoing, Owner, QueueSpec, Settlement, Started
 from longshore.core.ratelimit import Rate
 from longshore.exceptions import BrokerRefused
@@ -114,6 +115,22 @@ def test_they_are_enough_to_restore_what_celery_lost_and_to_hand_back(url, caplo
     assert (moved.suspects, moved.delayed) == (1, 1)
     assert caplog.text == ""
     broker.close()
+
+
+def test_they_are_enough_for_remote_control(url):
+    node, client, watcher = open_control(url), open_control(url), open_control(url)
+    node.hear_commands("w@host")
+    client.hear_replies("asker")
+    watcher.hear_events("watcher")
+    client.command({"method": "ping"}, {})
+    assert node.receive(5)[0].body == {"method": "ping"}
+    node.reply(Names().replies_exchange, "asker", {"ok": "pong"}, {})
+    assert client.receive(5)[0].body == {"ok": "pong"}
+    node.publish([Event("worker.online", {"type": "worker-online"}, {})])
+    assert watcher.receive(5)[0].body == {"type": "worker-online"}
+    assert node.held("w", ["orders"]) == node.delayed(["orders"], 10) == []
+    for line in (node, client, watcher):
+        line.close()
 
 
 def test_another_queue_is_refused_with_the_reason(url):

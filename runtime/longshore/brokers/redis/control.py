@@ -18,6 +18,7 @@ import msgspec
 
 from longshore.brokers.control import EVERYTHING, Event, Mail, Names, Waiting, decode, encode, waiting_for
 from longshore.brokers.redis import envelope
+from longshore.brokers.redis.address import parse
 from longshore.brokers.redis.connection import Argument, ConnectFailed, Connection, ConnectionBroken, ReplyError, pack
 from longshore.brokers.redis.errors import broker_error
 from longshore.brokers.redis.keys import LANES, lane_list, own
@@ -33,6 +34,8 @@ _PLAIN = (b"message", 3)
 _PING_SECONDS = 20.0
 """A silent connection is asked this often whether it still is one."""
 _HELD_LIMIT = 1000
+_ANYWHERE = "longshore:1:control"
+"""Of a cluster's nodes the one that has this key, which is never written: what is published reaches all."""
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -42,8 +45,11 @@ class RedisLine:
 
     def __init__(self, url: str, names: Names) -> None:
         self._names = names
-        self._server = Server(url, broker_error)
+        self._url = url
+        self._is_cluster = parse(url).is_cluster
+        self._server = Server(url, broker_error, _ANYWHERE if self._is_cluster else None)
         self._address = self._server.address
+        self._servers: dict[str, Server] = {}
         self._ears = Connection(self._address)
         self._subscribe: tuple[str, ...] = ()
         self._inbox = ""
@@ -66,6 +72,10 @@ class RedisLine:
 
     def hear_replies(self, inbox: str) -> None:
         """Bind a list of our own, as kombu's workers look it up."""
+        if self._is_cluster:
+            self._subscribe = ("SUBSCRIBE", self._channel(self._names.reply_queue(inbox)))
+            self._listening()
+            return
         self._inbox = inbox
         exchange = self._names.replies_exchange
         deadline = int(time.time() * 1000) + _BINDING_LIVES_MS
@@ -152,7 +162,11 @@ class RedisLine:
         self._server.call(pack("PUBLISH", self._channel(exchange), _wrap(exchange, "", body, headers)))
 
     def reply(self, exchange: str, inbox: str, body: Any, headers: Mapping[str, Any]) -> None:
-        """Push to the lists that are bound to the address."""
+        """Push to the lists that are bound to the address; a cluster has no Celery, and a channel will do."""
+        if self._is_cluster:
+            channel = self._channel(f"{inbox}.{exchange}")
+            self._server.call(pack("PUBLISH", channel, _wrap(exchange, inbox, body, headers)))
+            return
         [members] = self._server.call(pack("SMEMBERS", f"_kombu.binding.{exchange}"))
         bindings = [member.decode(errors="replace").split(_SEPARATOR) for member in members]
         queues = [parts[2] for parts in bindings if len(parts) > 2 and parts[0] == inbox]  # noqa: PLR2004
@@ -175,31 +189,39 @@ class RedisLine:
 
     def held(self, worker: str, queues: Sequence[str]) -> list[tuple[str, Message]] | None:
         """Read the claims of a worker's owners."""
-        owners = self._server.call(b"".join(pack("ZRANGE", own(q, "owners"), 0, -1) for q in queues), len(queues))
-        mine = [(q, o) for q, names in zip(queues, owners, strict=True) for o in names if _is_of(o, worker)]
-        if not mine:
-            return []
-        keys = [own(queue, f"held:{owner.decode()}") for queue, owner in mine]
-        answers = self._server.call(b"".join(pack("HVALS", key) for key in keys), len(keys))
-        found = [(q, element) for (q, _), values in zip(mine, answers, strict=True) for element in values]
-        return [(queue, envelope.decode(element)[0]) for queue, element in found[:_HELD_LIMIT]]
+        return [(queue, message) for queue in queues for message in self._held(worker, queue)][:_HELD_LIMIT]
+
+    def _held(self, worker: str, queue: str) -> list[Message]:
+        server = self._server_of(queue)
+        [owners] = server.call(pack("ZRANGE", own(queue, "owners"), 0, -1))
+        mine = [owner.decode() for owner in owners if _is_of(owner, worker)]
+        asked = b"".join(pack("HVALS", own(queue, f"held:{owner}")) for owner in mine)
+        answers = server.call(asked, len(mine)) if mine else []
+        return [envelope.decode(element)[0] for values in answers for element in values]
 
     def delayed(self, queues: Sequence[str], limit: int, *, behind: bool = False) -> list[Waiting]:  # noqa: ARG002 - looking costs nothing here
         """Read the sorted sets, and what a Celery client has put into the lists with an `eta`."""
-        data = b"".join(pack("ZRANGE", own(queue, "delayed"), 0, limit - 1, "WITHSCORES") for queue in queues)
-        waiting = []
-        for queue, row in zip(queues, self._server.call(data, len(queues)), strict=True):
-            pairs = zip(row[::2], row[1::2], strict=True)
-            waiting += [Waiting(float(due), queue, envelope.decode(element[1:])[0]) for element, due in pairs]
-        waiting += self._unsorted(queues, limit)
+        waiting = [each for queue in queues for each in self._delayed(queue, limit)]
         return sorted(waiting, key=lambda each: each.due_at)[:limit]
 
-    def _unsorted(self, queues: Sequence[str], limit: int) -> list[Waiting]:
-        """Find those that no worker has moved to the delayed ones yet, because all are busy."""
-        lists = [(queue, lane_list(queue, lane)) for queue in queues for lane in LANES]
-        answers = self._server.call(b"".join(pack("LRANGE", name, -limit, -1) for _, name in lists), len(lists))
-        elements = [(queue, element) for (queue, _), row in zip(lists, answers, strict=True) for element in row]
-        return [found for queue, element in elements if (found := waiting_for(queue, envelope.decode(element)[0]))]
+    def _delayed(self, queue: str, limit: int) -> list[Waiting]:
+        """With those that no worker has moved to the delayed ones yet, because all are busy."""
+        lists = [lane_list(queue, lane, self._is_cluster) for lane in LANES]
+        data = pack("ZRANGE", own(queue, "delayed"), 0, limit - 1, "WITHSCORES")
+        data += b"".join(pack("LRANGE", name, -limit, -1) for name in lists)
+        row, *ready = self._server_of(queue).call(data, 1 + len(lists))
+        pairs = zip(row[::2], row[1::2], strict=True)
+        found = [Waiting(float(due), queue, envelope.decode(element[1:])[0]) for element, due in pairs]
+        messages = [envelope.decode(element)[0] for elements in ready for element in elements]
+        return found + [waiting for message in messages if (waiting := waiting_for(queue, message))]
+
+    def _server_of(self, queue: str) -> Server:
+        """In a cluster each queue has its node."""
+        if not self._is_cluster:
+            return self._server
+        if queue not in self._servers:
+            self._servers[queue] = Server(self._url, broker_error, own(queue, ""))
+        return self._servers[queue]
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -211,13 +233,16 @@ class RedisLine:
                 pack("SREM", f"_kombu.binding.{exchange}", self._binding(self._inbox)) + pack("DEL", queue), 2
             )
             self._inbox = ""
-        self._ears.close()
-        self._server.close()
+        self._let_go()
 
     def abandon(self) -> None:
         """Close the child's copies; the server hears nothing of it."""
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._ears.close()
-        self._server.close()
+        for server in (self._server, *self._servers.values()):
+            server.close()
 
     def _channel(self, exchange: str, topic: str = "") -> str:
         return f"/{self._address.database}.{exchange}" + (f"/{topic}" if topic else "")
