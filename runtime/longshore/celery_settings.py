@@ -49,7 +49,7 @@ ACCEPTED = {
     "result_backend_max_retries": _ALWAYS_RETRIES,
     "result_backend_max_sleep_between_retries_ms": _ALWAYS_RETRIES,
     "result_cache_max": "results are not cached",
-    "task_create_missing_queues": "a queue is made where it is missing",
+    "task_create_missing_queues": "a worker declares its queues; a send to a missing one raises QueueNotFound",
     "task_default_delivery_mode": "messages are always persistent",
     "task_default_exchange": _BY_NAME,
     "task_default_exchange_type": _BY_NAME,

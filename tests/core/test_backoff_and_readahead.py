@@ -24,6 +24,7 @@ def test_without_backoff_the_default_delay_holds():
     assert retry_delay(RetryPolicy(), 3, 0.1) == 180.0
 
 
+@pytest.mark.parity("E5")
 @given(st.floats(0.01, 1e6), st.integers(0, 10_000), st.floats(0, 1, exclude_max=True), st.floats(0, 1e5))
 def test_a_delay_is_within_zero_and_the_maximum(factor, retries, draw, maximum):
     delay = retry_delay(RetryPolicy(backoff=factor, backoff_max=maximum), retries, draw)

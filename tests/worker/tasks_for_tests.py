@@ -6,12 +6,14 @@ import ctypes
 import itertools
 import os
 import signal
+import threading
 import time
 from collections import deque
 from pathlib import Path
 
 from longshore import Longshore
 from longshore.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from longshore.utils.log import get_task_logger
 
 app = Longshore("tests", broker="sqlite:///unused.db", task_default_queue="q")
 
@@ -198,6 +200,62 @@ def grows(megabytes):
 
 
 kept = []
+
+
+@app.task(bind=True, name="tests.tells")
+def tells(self, *args, **kwargs):
+    """All that a task is told of its call."""
+    said = self.request
+    return {
+        "id": said.id, "task": said.task, "args": said.args, "kwargs": said.kwargs, "retries": said.retries,
+        "root_id": said.root_id, "parent_id": said.parent_id, "group": said.group, "eta": said.eta,
+        "expires": said.expires, "queue": said.delivery_info["routing_key"], "redelivered": said.redelivered,
+        "deliveries": said.deliveries, "hostname": said.hostname, "origin": said.origin,
+        "correlation_id": said.correlation_id, "custom": said.get("custom"), "direct": said.called_directly,
+        "priority": said.delivery_info["priority"],
+    }  # fmt: skip
+
+
+@app.task
+def logs(text):
+    get_task_logger("tests.logs").warning(text)
+
+
+class Strange(Exception):
+    """Neither pickles nor rebuilds from its arguments."""
+
+    def __init__(self, code, *, reason):
+        super().__init__(code)
+        self.reason = reason
+        self.lock = threading.Lock()
+
+    def __str__(self):
+        return f"strange {self.reason}"
+
+
+@app.task
+def fails_strangely():
+    raise Strange(object(), reason="to tell")
+
+
+@app.task(track_started=True)
+def tracked(until):
+    while not Path(until).exists():
+        time.sleep(0.01)
+
+
+@app.task(ignore_result=True)
+def forgotten():
+    note("forgotten")
+
+
+@app.task(bind=True, max_retries=3)
+def waits_then_retries(self, until):
+    if self.request.retries == 0:
+        while not Path(until).exists():
+            time.sleep(0.01)
+        raise self.retry(countdown=1)
+    return "done"
 
 
 @app.task

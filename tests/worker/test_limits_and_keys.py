@@ -144,6 +144,7 @@ def _send_from_threads(start: float, each: int, writer: int) -> None:
         thread.join()
 
 
+@pytest.mark.parity("I5")
 class TestMessageSize:
     def test_too_large_arguments_are_an_error_at_the_call(self):
         app = Longshore("small", broker="sqlite:////nowhere.db", task_message_max_bytes=1000, set_as_current=False)

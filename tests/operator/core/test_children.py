@@ -70,6 +70,7 @@ def test_the_environment_names_the_secret_and_never_holds_its_value() -> None:
     assert variables["LONGSHORE_POD_UID"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.uid"
 
 
+@pytest.mark.parity("I6")
 def test_the_template_is_kept_and_the_worker_is_merged_into_it() -> None:
     template = {
         "metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},

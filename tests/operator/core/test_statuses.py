@@ -69,6 +69,7 @@ def test_what_could_not_be_tried_is_unknown() -> None:
     assert found["Declared"][0] == "Unknown"
 
 
+@pytest.mark.parity("C9")
 def test_a_queue_without_a_pool_and_a_suspended_one_say_so() -> None:
     found = said(queue_status(QueueObservation(task_queue(suspend=True)), NOW))
     assert found["Consumed"] == ("False", "NoConsumers")
