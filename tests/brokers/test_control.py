@@ -18,6 +18,7 @@ from tests.support.workers import wait_for
     params=[
         "sqlite",
         pytest.param("redis", marks=pytest.mark.integration),
+        pytest.param("redis_cluster", marks=pytest.mark.integration),
         pytest.param("rabbitmq", marks=pytest.mark.integration),
         pytest.param("redis_cluster", marks=pytest.mark.integration),
     ]

@@ -142,8 +142,12 @@ def test_the_dead_and_the_silent_lose_their_claims_at_every_node(broker, consume
     claim_all(consumer, len(QUEUES))
     assert broker.release_owner(Owner("w", 0), QUEUES, []) == len(QUEUES)
     claim_all(consumer, len(QUEUES))
-    eventually(lambda: broker.sweep(QUEUES) or all(d.leased == 0 for d in broker.depths(QUEUES).values()))
-    eventually(lambda: sum(depth.ready for depth in broker.depths(QUEUES).values()) == len(QUEUES))
+
+    def all_are_back() -> bool:
+        broker.sweep(QUEUES)
+        return sum(depth.ready for depth in broker.depths(QUEUES).values()) == len(QUEUES)
+
+    eventually(all_are_back)
 
 
 # -- slots that move -------------------------------------------------------------------------------------------------

@@ -18,4 +18,6 @@ def test_every_command_setting_and_broker_has_a_place() -> None:
     for command in ("longshore worker", "longshore dev", "longshore dead replay", "longshore-operator run"):
         assert f"\n## {command}\n" in commands
     assert "| `task_acks_late` | `False` |" in (DOCS / "reference/settings.md").read_text()
-    assert "| **SQLite** | **Redis** | **RabbitMQ** |" in (DOCS / "reference/brokers.md").read_text()
+    assert (
+        "| **SQLite** | **Redis** | **Redis Cluster** | **RabbitMQ** |" in (DOCS / "reference/brokers.md").read_text()
+    )

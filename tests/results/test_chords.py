@@ -17,6 +17,7 @@ from longshore.results import open_results
     params=[
         "sqlite",
         pytest.param("redis", marks=pytest.mark.integration),
+        pytest.param("redis_cluster", marks=pytest.mark.integration),
         "sql-sqlite",
         pytest.param("postgres", marks=pytest.mark.integration),
     ]

@@ -16,6 +16,7 @@ from tests.support.workers import wait_for
 STORES = [
     "sqlite",
     pytest.param("redis", marks=pytest.mark.integration),
+    pytest.param("redis_cluster", marks=pytest.mark.integration),
     "sql-sqlite",
     pytest.param("postgres", marks=pytest.mark.integration),
 ]

@@ -186,6 +186,13 @@ def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
         started.close()
 
 
+@pytest.fixture
+def redis_cluster_url(redis_cluster: Cluster) -> str:
+    """The address of the session's cluster, emptied for this test."""
+    redis_cluster.empty()
+    return redis_cluster.url()
+
+
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three nodes for the whole session."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
+from urllib.parse import urlsplit
 
 from longshore.brokers.redis.connection import ConnectFailed, Connection, ConnectionBroken, pack
 from longshore.brokers.redis.errors import backend_error
 from longshore.brokers.redis.server import DEADLINE, Server
+from longshore.brokers.schemes import CLUSTERS
 from longshore.results.body import dump, key, load
-from longshore.results.port import DEFAULT_EXPIRES_SECONDS, ResultMeta
+from longshore.results.port import DEFAULT_EXPIRES_SECONDS, ResultBackend, ResultMeta
 from longshore.results.redis_chords import RedisChords
 
 _READY = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
@@ -21,29 +23,35 @@ _LOOK_SECONDS = 5.0
 """A subscription may be dead without a word; look by hand this often."""
 
 
-def open(url: str) -> RedisResults:  # noqa: A001 - the name that the registry asks every backend for
-    """Return the backend for a ``redis://`` or ``rediss://`` address, not yet connected."""
-    return RedisResults(url)
+def open(url: str) -> ResultBackend:  # noqa: A001 - the name that the registry asks every backend for
+    """Return the backend for an address of Redis, not yet connected."""
+    if urlsplit(url).scheme.lower() not in CLUSTERS:
+        return RedisResults(url)
+    from longshore.results.redis_cluster import ClusterResults
+
+    return ClusterResults(url)
 
 
 class RedisResults(RedisChords):
     """The port's `ResultBackend`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tag: str = "") -> None:
+        """In a cluster the backend is one for a single node, that of the hash tag `tag`, which its keys have."""
         self.url = url
-        self._server = Server(url, backend_error)
+        self._tag = tag
+        self._server = Server(url, backend_error, pinned=tag or None)
 
     def store(self, metas: Sequence[ResultMeta], *, expires: float | None = DEFAULT_EXPIRES_SECONDS) -> None:
         """Store states by one script and tell who waits."""
         if metas:
-            entries = [(key(meta.task_id), dump(meta)) for meta in metas]
+            entries = [(self._tag + key(meta.task_id), dump(meta)) for meta in metas]
             self._server.run("store_result", entries, max(int(expires * 1000), 1) if expires is not None else 0)
 
     def fetch(self, task_ids: Sequence[str]) -> list[ResultMeta | None]:
         """Return the states, in one round trip."""
         if not task_ids:
             return []
-        [texts] = self._server.call(pack("MGET", *(key(task_id) for task_id in task_ids)))
+        [texts] = self._server.call(pack("MGET", *(self._tag + key(task_id) for task_id in task_ids)))
         return [
             load(text, task_id) if text is not None else None for text, task_id in zip(texts, task_ids, strict=True)
         ]
@@ -70,7 +78,7 @@ class RedisResults(RedisChords):
         deadline = monotonic() + DEADLINE
         try:
             connection.open(deadline)
-            connection.exchange(pack("SUBSCRIBE", key(task_id)), 1, deadline)
+            connection.exchange(pack("SUBSCRIBE", self._tag + key(task_id)), 1, deadline)
         except ConnectFailed as trouble:
             raise backend_error(trouble, self._server.address) from trouble
         except ConnectionBroken:
@@ -90,7 +98,7 @@ class RedisResults(RedisChords):
     def forget(self, task_ids: Sequence[str]) -> None:
         """Remove the states."""
         if task_ids:
-            self._server.call(pack("DEL", *(key(task_id) for task_id in task_ids)))
+            self._server.call(pack("DEL", *(self._tag + key(task_id) for task_id in task_ids)))
 
     def close(self) -> None:
         """Close this process's connections."""

@@ -25,46 +25,46 @@ class RedisChords:
     """The part of the port that is about chords and groups."""
 
     _server: Server
+    _tag: str
+
+    def _key(self, group_id: str) -> str:
+        return f"{self._tag}celery-taskset-meta-{group_id}"
 
     def start_chords(self, chords: Mapping[str, int], *, anew: bool, expires: float | None) -> None:
         """Note sizes."""
-        entries = [(_key(group_id), size) for group_id, size in chords.items()]
+        entries = [(self._key(group_id), size) for group_id, size in chords.items()]
         self._server.run("chord_start", entries, anew, _seconds(expires))
 
     def grow_chord(self, group_id: str, by: int, *, expires: float | None) -> None:
         """Await more parts."""
-        self._server.run("chord_grow", _key(group_id), by, _seconds(expires))
+        self._server.run("chord_grow", self._key(group_id), by, _seconds(expires))
 
     def count_parts(self, parts: Sequence[Part], *, expires: float | None) -> list[Counted]:
         """Take in parts, by one script."""
         if not parts:
             return []
-        entries = [(_key(p.group_id), p.task_id, _index(p), _value(p), p.claimant) for p in parts]
+        entries = [(self._key(p.group_id), p.task_id, _index(p), _value(p), p.claimant) for p in parts]
         answers = self._server.run("chord_parts", entries, _seconds(expires), int(CLAIM_SECONDS))
         return [_counted(part, answer) for part, answer in zip(parts, answers, strict=True)]
 
     def finish_chord(self, group_id: str, claimant: str, *, expires: float | None) -> None:
         """Mark it as over."""
-        self._server.run("chord_finish", _key(group_id), claimant, _seconds(expires) or _DONE_SECONDS)
+        self._server.run("chord_finish", self._key(group_id), claimant, _seconds(expires) or _DONE_SECONDS)
 
     def save_group(self, group_id: str, result: Any, *, expires: float | None) -> None:
         """Keep a group as Celery does."""
         text = json.dumps({"result": result})
         seconds = _seconds(expires)
-        self._server.call(pack("SET", _key(group_id), text, *(("EX", str(seconds)) if seconds else ())))
+        self._server.call(pack("SET", self._key(group_id), text, *(("EX", str(seconds)) if seconds else ())))
 
     def restore_group(self, group_id: str) -> Any:
         """Return a kept group."""
-        [text] = self._server.call(pack("GET", _key(group_id)))
+        [text] = self._server.call(pack("GET", self._key(group_id)))
         return None if text is None else _group(text)
 
     def delete_group(self, group_id: str) -> None:
         """Forget a kept group."""
-        self._server.call(pack("DEL", _key(group_id)))
-
-
-def _key(group_id: str) -> str:
-    return f"celery-taskset-meta-{group_id}"
+        self._server.call(pack("DEL", self._key(group_id)))
 
 
 def _seconds(expires: float | None) -> int:

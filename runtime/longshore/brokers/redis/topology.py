@@ -18,6 +18,8 @@ from longshore.brokers.redis.connection import ConnectFailed, Connection, Connec
 from longshore.brokers.redis.hosts import Node
 
 SLOTS = 16384
+_TAGS = 8
+"""More would be more connections, fewer would leave nodes of a usual cluster without keys."""
 _LEAST_PATIENCE = 0.1
 
 
@@ -35,6 +37,11 @@ def slot_of(key: str) -> int:
     start = data.find(b"{") + 1
     end = data.find(b"}", start) if start else -1
     return crc_hqx(data[start:end] if end > start else data, 0) % SLOTS
+
+
+def tag_of(what: str, name: str) -> str:
+    """Return one of the hash tags over which keys of a kind are spread in a cluster."""
+    return f"{{{what}-{crc_hqx(name.encode(), 0) % _TAGS}}}"
 
 
 Question = tuple[bytes, Callable[[Reply, Address], Node | None]]
