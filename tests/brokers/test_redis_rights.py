@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from longshore import brokers
 from longshore.brokers import open_broker
 from longshore.brokers.control import Event, Names, open_control
 from longshore.brokers.port import Outgoing, Owner, QueueSpec, Settlement, Started
-from longshore.core.ratelimit import Rate
+from longshore.core.chord import Part, Whole
+from longshore.core.ratelimit import Rate, parse_rate
 from longshore.exceptions import BrokerRefused
 from longshore.results import open_results
 from longshore.results.port import ResultMeta
@@ -25,13 +28,28 @@ pytestmark = pytest.mark.integration
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "redis.md"
 
 
+LUA = Path(brokers.__file__).parent / "redis" / "lua"
+BASE, SENTINEL, CLUSTER = (
+    line.split() for line in REFERENCE.read_text().splitlines() if line.startswith("ACL SETUSER")
+)
+
+
+def permit(server, *lines) -> None:
+    with server.client() as client:
+        for line in lines:
+            client.execute_command(*line)
+
+
 @pytest.fixture
 def url(new_redis):
     server = new_redis()
-    [line] = [line for line in REFERENCE.read_text().splitlines() if line.startswith("ACL SETUSER")]
-    with server.client() as client:
-        client.execute_command(*line.split())
+    permit(server, BASE)
     return f"redis://longshore:password@127.0.0.1:{server.port}/0"
+
+
+def test_every_command_of_the_scripts_is_among_them():
+    called = {name for file in LUA.glob("*.lua") for name in re.findall(r"redis\.p?call\('([A-Z]+)'", file.read_text())}
+    assert {f"+{name.lower()}" for name in called} <= set(BASE)
 
 
 def test_they_are_enough_for_a_broker(url):
@@ -131,6 +149,53 @@ def test_they_are_enough_for_remote_control(url):
     assert node.held("w", ["orders"]) == node.delayed(["orders"], 10) == []
     for line in (node, client, watcher):
         line.close()
+
+
+def test_they_are_enough_for_locks_limits_marks_and_chords(url):
+    store = open_store(url)
+    assert store.acquire("lock", "a", expires=5) == 0
+    assert store.acquire("lock", "b", expires=5) > 0
+    assert store.renew("lock", "a", expires=5)
+    assert store.release("lock", "a")
+    assert store.take("rate", parse_rate("10/s")).taken
+    store.mark("revoked", ["a", "b"], expires=5)
+    store.unmark("revoked", ["a"])
+    assert store.marked("revoked").ids == ["b"]
+    assert store.count("group", "a", expires=5) == 1
+    store.close()
+    results = open_results(url)
+    results.start_chords({"g": 1}, anew=True, expires=60)
+    results.grow_chord("g", 1, expires=60)
+    parts = [Part("g", name, index, "SUCCESS", 1) for index, name in enumerate("ab")]
+    assert isinstance(results.count_parts(parts, expires=60)[1], Whole)
+    results.finish_chord("g", parts[1].claimant, expires=60)
+    results.save_group("g", [1], expires=60)
+    assert results.restore_group("g") == [1]
+    results.delete_group("g")
+    results.close()
+
+
+def test_those_for_sentinels_are_enough_behind_them(sentinels):
+    for server in sentinels.servers:
+        permit(server, BASE, SENTINEL)
+    broker = open_broker(sentinels.url().replace("sentinel://", "sentinel://longshore:password@"))
+    send(broker, "orders", "a")
+    consumer = broker.consumer(Owner("w", 0), ["orders"])
+    assert ids(claim_some(consumer, 1)) == ["a"]
+    consumer.close()
+    broker.close()
+
+
+def test_those_for_a_cluster_are_enough_in_it(redis_cluster):
+    redis_cluster.empty()
+    for server in redis_cluster.servers:
+        permit(server, BASE, CLUSTER)
+    url = redis_cluster.url().replace("redis+cluster://", "redis+cluster://longshore:password@")
+    test_they_are_enough_for_a_broker(url)
+    test_they_are_enough_for_a_wait(url)
+    test_they_are_enough_for_results_and_marks(url)
+    test_they_are_enough_for_locks_limits_marks_and_chords(url)
+    test_they_are_enough_for_remote_control(url)
 
 
 def test_another_queue_is_refused_with_the_reason(url):
