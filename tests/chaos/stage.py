@@ -207,6 +207,7 @@ class Stage:
     def finish(self, crew: Crew) -> None:
         """End the run in good order: the queue is empty, the worker drains, and what it noted last is read."""
         self.settled()
+        crew.wait_for_children(1)  # before that, SIGTERM ends it as it ends any program
         code = crew.drain()
         if code != 0:
             self.findings.append(f"a worker ended with code {code}")

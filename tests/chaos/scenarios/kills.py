@@ -17,7 +17,7 @@ ACKNOWLEDGED_AHEAD = 16
 """How many a process may acknowledge in one round trip before it starts the first of them."""
 CHILD_SECONDS = 1.0
 START_SECONDS = 3.0
-"""A new worker's start on a busy machine, and the work that is redelivered."""
+"""From a new worker's first process to its first claim, on a busy machine."""
 CHILDREN_GONE_SECONDS = 1.0
 
 
@@ -46,6 +46,7 @@ def _kill(stage: Stage, cycles: int, ack: str) -> Outcome:
             slowest_end = max(slowest_end, _children_follow(stage, struck))
         if victim != "child":
             crew = stage.worker(ack=ack)
+            crew.wait_for_children(1)  # "at once" begins when somebody is there to claim
         away = CHILD_SECONDS if victim == "child" else stage.takeover
         back_by = max(at + away, time.time()) + START_SECONDS
         held = READ_AHEAD if ack == "late" else ACKNOWLEDGED_AHEAD
