@@ -15,6 +15,8 @@ from tests.chaos.journal import END, START, Pen
 
 JOURNAL = "CHAOS_JOURNAL"
 PREFIX = "chaos."
+RETRIED = 1_000_000_000
+"""What is added to the number of a task in the marks of its retry."""
 
 app = Longshore("chaos", broker="sqlite:///unused.db")
 pen = Pen(os.environ.get(JOURNAL, os.devnull))
@@ -33,6 +35,17 @@ def quick(self, number):
     """Ends at once: many of them are claimed ahead."""
     began(self, number)
     ended(self, number)
+
+
+@app.task(bind=True, name=PREFIX + "again", max_retries=1)
+def again(self, number):
+    """Is retried once; the retry has a number of its own."""
+    if self.request.retries:
+        number += RETRIED
+    began(self, number)
+    ended(self, number)
+    if not self.request.retries:
+        raise self.retry(countdown=0.05)
 
 
 @app.task(bind=True, name=PREFIX + "quick_async")

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chaos.journal import END, START, Journal, Mark, Pen, line_of, mark_of
-from tests.chaos.verdicts import Death, Sends, judge_due, judge_early, judge_late, judge_poison, judge_sends
+from tests.chaos.verdicts import (
+    Death,
+    Sends,
+    judge_due,
+    judge_early,
+    judge_late,
+    judge_poison,
+    judge_sends,
+    without_copies,
+)
 
 ALICE, BOB = 11, 12
 NUMBERS = st.integers(min_value=0, max_value=200)
@@ -113,6 +122,15 @@ def test_conservation_lost_and_seen_are_all_that_was_sent(runs):
     verdict = judge_late(range(201), marks, [])
     assert verdict.lost + len(seen) == verdict.tasks
     assert verdict.duplicates == len(runs) - len(seen)
+
+
+def test_a_retry_may_be_there_as_often_as_its_task_ran_where_settling_is_no_transaction():
+    twice = [*run(1), *run(1, BOB, 6.0), *run(101, BOB, 7.0), *run(101, BOB, 8.0)]
+    assert judge_late([1, 101], without_copies(twice, 100), [alice_dies()]).findings == ()
+    thrice = [*twice, *run(101, BOB, 9.0)]
+    assert judge_late([1, 101], without_copies(thrice, 100), [alice_dies()]).findings != ()
+    once = [*run(1), *run(101, BOB, 7.0), *run(101, BOB, 8.0)]
+    assert judge_late([1, 101], without_copies(once, 100), [alice_dies()]).findings != ()
 
 
 # -- early acknowledgment ----------------------------------------------------------------------------------------------

@@ -160,6 +160,23 @@ def strangers(sent: Collection[int], marks: Iterable[Mark]) -> list[int]:
     return sorted(numbers(marks) - set(sent))
 
 
+def without_copies(marks: Sequence[Mark], retried: int) -> list[Mark]:
+    """Leave out further runs of a retry whose first run was repeated.
+
+    Where a settlement and what it sends are not one transaction, a death in between leaves both: the task runs again,
+    and so does its retry.
+    """
+    runs = Counter(mark.number for mark in marks if mark.kind == START)
+    seen: Counter[tuple[str, int]] = Counter()
+    kept = []
+    for mark in sorted(marks, key=lambda mark: mark.at):
+        seen[mark.kind, mark.number] += 1
+        is_copy = mark.number >= retried and seen[mark.kind, mark.number] > 1
+        if not (is_copy and seen[mark.kind, mark.number] <= runs[mark.number - retried]):
+            kept.append(mark)
+    return kept
+
+
 def first_starts(marks: Iterable[Mark]) -> dict[int, Mark]:
     """Return the first start of each task."""
     found: dict[int, Mark] = {}

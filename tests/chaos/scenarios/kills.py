@@ -6,12 +6,16 @@ A cycle ends when its burst has run and the queue is empty, so that each redeliv
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tests.chaos.outcome import Outcome
-from tests.chaos.stage import READ_AHEAD, Crew, Stage, Strike
-from tests.chaos.verdicts import Death, judge_early, judge_late
+from tests.chaos.stage import PROCESSES, READ_AHEAD, Crew, Stage, Strike
+from tests.chaos.tasks import RETRIED
+from tests.chaos.verdicts import Death, Verdict, judge_early, judge_late, without_copies
 
 BURST = 1000
+SLOTS = 8
 VICTIMS = ("child", "supervisor", "group")
 ACKNOWLEDGED_AHEAD = 16
 """How many a process may acknowledge in one round trip before it starts the first of them."""
@@ -21,23 +25,50 @@ START_SECONDS = 3.0
 CHILDREN_GONE_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the tasks are acknowledged and executed, and which task it is; `held` is what a process holds at most."""
+
+    ack: str = "late"
+    execution: str = "processes"
+    task: str = "quick"
+    processes: int = PROCESSES
+    """Or threads, or coroutines, in the one process of the other modes."""
+    held: int = READ_AHEAD
+
+
 def kill_late(stage: Stage, cycles: int) -> Outcome:
     """Late acknowledgment: nothing lost, at most the read-ahead of the dead again, back in time."""
-    return _kill(stage, cycles, "late")
+    return _kill(stage, cycles, Way())
 
 
 def kill_early(stage: Stage, cycles: int) -> Outcome:
     """Early acknowledgment: no task starts twice."""
-    return _kill(stage, cycles, "early")
+    return _kill(stage, cycles, Way(ack="early", held=ACKNOWLEDGED_AHEAD))
 
 
-def _kill(stage: Stage, cycles: int, ack: str) -> Outcome:
+def kill_threads(stage: Stage, cycles: int) -> Outcome:
+    """Late acknowledgment, the tasks in threads of one process."""
+    return _kill(stage, cycles, Way(execution="threads", processes=SLOTS, held=SLOTS))
+
+
+def kill_asyncio(stage: Stage, cycles: int) -> Outcome:
+    """Late acknowledgment, the tasks on one event loop."""
+    return _kill(stage, cycles, Way(execution="asyncio", task="quick_async", processes=SLOTS, held=SLOTS))
+
+
+def kill_retries(stage: Stage, cycles: int) -> Outcome:
+    """Late acknowledgment, each task is retried once: neither the run nor its retry may be lost."""
+    return _kill(stage, cycles, Way(task="again"))
+
+
+def _kill(stage: Stage, cycles: int, way: Way) -> Outcome:
     deaths: list[Death] = []
     slowest_end, in_the_middle = 0.0, 0
-    crew = stage.worker(ack=ack)
+    crew = _crew(stage, way)
     for cycle in range(cycles):
         victim = VICTIMS[(cycle + stage.lane) % len(VICTIMS)]
-        numbers = _backlog(stage, crew)
+        numbers = _backlog(stage, crew, way)
         _reach(stage, numbers)
         at, pids, gone_at = struck = _strike(stage, crew, victim)
         stage.journal.poll()
@@ -45,33 +76,45 @@ def _kill(stage: Stage, cycles: int, ack: str) -> Outcome:
         if victim == "supervisor":
             slowest_end = max(slowest_end, _children_follow(stage, struck))
         if victim != "child":
-            crew = stage.worker(ack=ack)
+            crew = _crew(stage, way)
             crew.wait_for_children(1)  # "at once" begins when somebody is there to claim
         away = CHILD_SECONDS if victim == "child" else stage.takeover
         back_by = max(at + away, time.time()) + START_SECONDS
-        held = READ_AHEAD if ack == "late" else ACKNOWLEDGED_AHEAD
-        deaths.append(Death(at, pids, held * len(pids), back_by, gone_at))
-        _burst_is_over(stage, numbers, ack)
+        deaths.append(Death(at, pids, way.held * len(pids), back_by, gone_at))
+        _burst_is_over(stage, numbers, way)
     stage.finish(crew)
     if in_the_middle * 2 < cycles:
         stage.findings.append(f"only {in_the_middle} of {cycles} kills came in the middle of a burst")
-    judge = judge_late if ack == "late" else judge_early
-    verdict = judge(stage.sent, stage.journal.marks, deaths)
+    verdict = _judge(stage, way, deaths)
     figures = {"slowest end of orphaned children, s": round(slowest_end, 3)}
     return Outcome.of(verdict, cycles, stage.findings, **figures).promising(stage.takeover + START_SECONDS)
 
 
-def _backlog(stage: Stage, crew: Crew) -> range:
+def _crew(stage: Stage, way: Way) -> Crew:
+    return stage.worker("--execution", way.execution, ack=way.ack, processes=way.processes)
+
+
+def _judge(stage: Stage, way: Way, deaths: Sequence[Death]) -> Verdict:
+    marks = stage.journal.marks
+    if way.task != "again":
+        return (judge_late if way.ack == "late" else judge_early)(stage.sent, marks, deaths)
+    sent = [*stage.sent, *(number + RETRIED for number in stage.sent)]
+    if not stage.app.broker.capabilities.atomic_settle:
+        marks = without_copies(marks, RETRIED)
+    return judge_late(sent, marks, deaths)
+
+
+def _backlog(stage: Stage, crew: Crew, way: Way) -> range:
     """Send a burst that the worker finds all at once: it stands still meanwhile, shorter than any lease.
 
     Not on SQLite, where whoever stands still may do so in the middle of a transaction that the sender waits for.
     """
     if stage.kind == "sqlite":
-        return stage.send("quick", BURST)
+        return stage.send(way.task, BURST)
     pids = [crew.pid, *crew.children()]
     crew.freeze(pids)
     try:
-        return stage.send("quick", BURST)
+        return stage.send(way.task, BURST)
     finally:
         crew.thaw(pids)
 
@@ -95,10 +138,11 @@ def _children_follow(stage: Stage, struck: Strike) -> float:
     return seconds
 
 
-def _burst_is_over(stage: Stage, numbers: range, ack: str) -> None:
+def _burst_is_over(stage: Stage, numbers: range, way: Way) -> None:
     """With early acknowledgment what was acknowledged and did not start is gone; an empty queue has to do."""
-    if ack == "late":
-        stage.all_ended(numbers)
+    if way.ack == "late":
+        retries = [number + RETRIED for number in numbers] if way.task == "again" else []
+        stage.all_ended([*numbers, *retries])
     stage.settled()
 
 
