@@ -10,6 +10,8 @@ import pytest
 
 from longshore.brokers import open_broker
 from longshore.brokers.port import Owner, QueueSpec, Settlement, Started
+from longshore.brokers.redis.address import parse
+from longshore.brokers.redis.watch import Watch
 from longshore.exceptions import BrokerError
 from tests.brokers.contract import claim_one, eventually, ids, send
 from tests.support.proxy import Proxy
@@ -247,3 +249,35 @@ def test_an_adoption_that_is_told_twice_takes_no_other_message(broker, redis_ser
         assert broker.depths(["q"])["q"].leased == 1
         consumer.close()
         far.close()
+
+
+WAITERS = 500
+
+
+def test_of_500_idle_waiters_one_send_wakes_one(broker, redis_server, redis_client):
+    """Real connections, as consumers have them; one thread looks after all of them."""
+    address = parse(redis_server.url("lease_seconds=60"))
+    waiters = [Watch(address, f"waiter/{slot}", "q") for slot in range(WAITERS)]
+    try:
+        for waiter in waiters:
+            waiter.arm()
+        eventually(lambda: blocked(redis_client) == WAITERS)
+        for waiter in waiters:
+            waiter.take_reply()  # its lease, which came before
+        for sent in range(1, 4):
+            send(broker, "q", f"message {sent}")
+            eventually(lambda: sum(waiter.take_reply() for waiter in waiters) == 1)
+            assert blocked(redis_client) == WAITERS - sent
+        assert sum(waiter.is_armed for waiter in waiters) == WAITERS - 3
+    finally:
+        for waiter in waiters:
+            waiter.close()
+
+
+def test_an_idle_consumer_mostly_asks_without_a_script(consume, redis_client):
+    consumer = consume()
+    consumer.claim(1, 0.3)
+    redis_client.config_resetstat()
+    consumer.claim(1, 1.0)
+    stats = redis_client.info("commandstats")
+    assert stats["cmdstat_evalsha"]["calls"] <= stats["cmdstat_exists"]["calls"]

@@ -76,6 +76,13 @@ def poison():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@app.task
+def early(number, *, deadly=False):
+    note(f"early {number}")
+    if deadly:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 @app.task(acks_late=True)
 def innocent(number):
     note(f"innocent {number}")

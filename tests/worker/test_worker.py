@@ -12,6 +12,7 @@ import pytest
 from longshore.exceptions import ImproperlyConfigured, TimeoutError  # noqa: A004
 from longshore.message import DEAD_HEADER
 from longshore.task import Request, current_run
+from longshore.worker.tasks import GROUP
 from tests.support.workers import Worker, is_gone, run_command, wait_for
 from tests.worker import tasks_for_tests as tasks
 
@@ -179,6 +180,21 @@ def test_an_early_acked_task_that_started_never_runs_again(bench):
         assert tasks.add.delay(1, 1).get(timeout=20) == 2, "the worker goes on"
         assert bench.empty()
     assert len([line for line in bench.effects() if line.startswith("start")]) == 1
+
+
+@pytest.mark.parity("F1")
+def test_with_a_killed_process_few_early_acked_tasks_are_lost_and_none_starts_twice(bench):
+    """Short ones are acknowledged up to 16 at a time: what was acknowledged with the one that ended it is lost."""
+    calls = [(tasks.early, (number,)) for number in range(400)]
+    bench.app.send_many(calls[:200])
+    tasks.early.delay(-1, deadly=True)
+    bench.app.send_many(calls[200:])
+    with bench.worker("-c", "1", "-l", "warning"):
+        wait_for("the last one ran", lambda: "early 399" in bench.effects())
+        wait_for("settled", bench.empty)
+    ran = bench.effects()
+    assert len(set(ran)) == len(ran), "none is started twice"
+    assert 401 - (GROUP - 1) <= len(ran) <= 401
 
 
 @pytest.mark.parity("F3")

@@ -135,10 +135,16 @@ class TaskProcess:
         self._pen.holding(0)
 
     def _start_together(self, claims: list[Claim], at: int) -> int:
-        """Return how many of the next claims are begun together; 0 when the first one may be long.
+        """Return how many of the next claims are begun together; 0 when the first one may be long."""
+        name = claims[at].message.headers.get("task", "")
+        if not self._read_ahead.is_short(name):
+            return 0
+        return 1 if self._plans.of(name).begins_alone else self._acknowledged_together(claims, at)
 
-        Early-acked tasks are acknowledged in groups of at most `GROUP` and about a millisecond of work: with a killed
-        process at most those are lost which were acknowledged with the running one. Others begin one by one.
+    def _acknowledged_together(self, claims: list[Claim], at: int) -> int:
+        """Early-acked tasks are acknowledged in groups of at most `GROUP` and about a millisecond of work.
+
+        With a killed process at most those are lost which were acknowledged with the running one; none starts twice.
         """
         expected = 0.0
         for size, claim in enumerate(claims[at : at + GROUP]):
@@ -149,7 +155,7 @@ class TaskProcess:
             if size and expected > GROUP_SECONDS:
                 return size
             if self._plans.of(name).begins_alone:
-                return size or 1
+                return size
         return min(GROUP, len(claims) - at)
 
     def _work(self, consumer: Consumer, claims: list[Claim]) -> None:

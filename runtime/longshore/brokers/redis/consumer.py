@@ -15,8 +15,9 @@ from longshore.brokers.redis.calls import DEADLINE, Calls, Group
 from longshore.brokers.redis.connection import ConnectFailed, ConnectionBroken, ReplyError
 from longshore.brokers.redis.envelope import decode
 from longshore.brokers.redis.errors import broker_error
+from longshore.brokers.redis.glance import Glance
 from longshore.brokers.redis.watch import Watches
-from longshore.exceptions import BrokerError
+from longshore.exceptions import BrokerError, BrokerUnavailable
 
 MOST_CLAIMS = 1000
 """Lua passes a batch as arguments of one command; its stack holds 8,000."""
@@ -45,6 +46,7 @@ class RedisConsumer:
         self._address = address
         self._calls = Calls(address, str(owner), queues, results_in, hands)
         self._watches = Watches(address, str(owner), list(queues), wake_fd)
+        self._glance = Glance(address, queues)
         self._solo: tuple[str, float] | None = None
         """The claim that may be poison, and until when nothing is claimed beside it."""
         self._poll = _SHORTEST_POLL
@@ -123,7 +125,9 @@ class RedisConsumer:
     def _claim(self, limit: int) -> list[Claim]:
         if self._solo is not None and monotonic() >= self._solo[1]:
             self._solo = None
-        return self._claims(self._calls.run(0 if self._solo is not None else limit)[1])
+        claims = self._claims(self._calls.run(0 if self._solo is not None else limit)[1])
+        self._glance.claimed(self._calls.due_in)
+        return claims
 
     def _fetched(self, limit: int) -> list[Claim]:
         """Return what was fetched ahead; above a limit that has shrunk since it goes back."""
@@ -164,7 +168,7 @@ class RedisConsumer:
                 if not self._calls.withheld and self._solo is None:
                     self._watches.arm()
                 woken = self._watches.wait(self._pause(ends))
-                claims = [] if woken else self._adopted() or self._claim(limit)
+                claims = [] if woken else self._adopted() or (self._claim(limit) if self._shows_work() else [])
                 self._poll = min(self._poll * 2, _LONGEST_POLL)
                 if claims or woken or monotonic() >= ends:
                     return claims + self._disarm(0 if woken else limit - len(claims))
@@ -188,8 +192,16 @@ class RedisConsumer:
         return [Claim(queue, message, token, 0, redelivered)]
 
     def _pause(self, ends: float) -> float:
-        pause = min(self._poll, ends - monotonic())
-        return min(pause, self._calls.due_in) if self._calls.due_in >= 0 else pause
+        return min(self._poll, ends - monotonic(), self._glance.due_in())
+
+    def _shows_work(self) -> bool:
+        if self._watches.has_moved() or self._calls.withheld:
+            return True
+        try:
+            replies = self._calls.exchange(self._glance.question, self._glance.replies, monotonic() + DEADLINE)
+        except BrokerUnavailable:
+            return True  # a claim says so, or opens the connection again
+        return self._glance.shows_work(replies)
 
     def _disarm(self, room: int) -> list[Claim]:
         """End the waits, so that no message comes to a worker that is busy; what came in the meantime is claimed."""

@@ -145,6 +145,10 @@ class Watches:
         ended = [(watch.queue, watch.moved) for watch in self._watches if watch.moved is not None and watch.is_fresh]
         return ended[0] if len(ended) == 1 and not self.armed() else None
 
+    def has_moved(self) -> bool:
+        """Whether a wait has ended with a message."""
+        return any(watch.moved is not None for watch in self._watches)
+
     def armed(self) -> list[Watch]:
         """Return the watches that wait."""
         return [watch for watch in self._watches if watch.is_armed]
