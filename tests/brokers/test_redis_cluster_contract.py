@@ -1,4 +1,4 @@
-"""The broker on a Redis Cluster keeps every promise of the port."""
+"""The broker on a Redis Cluster, and behind sentinels, keeps every promise of the port."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ import pytest
 
 from longshore.brokers.port import Broker
 from longshore.brokers.registry import open_broker
-from tests.support.topologies import Cluster
 
 from .contract import BrokerContract, Connect
 
 pytestmark = pytest.mark.integration
 
 
+def connecting(url: str) -> Iterator[Connect]:
+    brokers: list[Broker] = []
+
+    def connect() -> Broker:
+        brokers.append(open_broker(url))
+        return brokers[-1]
+
+    yield connect
+    for broker in brokers:
+        broker.close()
+
+
 class TestRedisClusterBroker(BrokerContract):
     @pytest.fixture
-    def connect(self, redis_cluster: Cluster) -> Iterator[Connect]:
-        brokers: list[Broker] = []
-        redis_cluster.empty()
+    def connect(self, redis_cluster_url: str) -> Iterator[Connect]:
+        yield from connecting(redis_cluster_url)
 
-        def connect() -> Broker:
-            brokers.append(open_broker(redis_cluster.url()))
-            return brokers[-1]
 
-        yield connect
-        for broker in brokers:
-            broker.close()
+class TestBrokerBehindSentinels(BrokerContract):
+    @pytest.fixture
+    def connect(self, sentinel_url: str) -> Iterator[Connect]:
+        yield from connecting(sentinel_url)

@@ -119,6 +119,7 @@ def handback(fleet: Fleet) -> None:
         time.sleep(0.5)
 
 
+@newest
 def test_after_a_handback_celery_alone_finishes_everything(fleet, count):
     send_as_longshore(fleet, 0, count, countdown=15.0)
     with fleet.longshore_worker() as worker:

@@ -186,6 +186,27 @@ def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
         started.close()
 
 
+@pytest.fixture(scope="session")
+def standing_sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
+    """The same for the whole session, for tests that end nothing."""
+    if reason := missing():
+        pytest.skip(reason)
+    started = Sentinels(tmp_path_factory.mktemp("sentinels"))
+    try:
+        started.start()
+        yield started
+    finally:
+        started.close()
+
+
+@pytest.fixture
+def sentinel_url(standing_sentinels: Sentinels) -> str:
+    """The address by the session's sentinels; the primary is emptied for this test."""
+    with standing_sentinels.primary().client() as client:
+        client.flushall()
+    return standing_sentinels.url()
+
+
 @pytest.fixture
 def redis_cluster_url(redis_cluster: Cluster) -> str:
     """The address of the session's cluster, emptied for this test."""

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from longshore import __version__
+from longshore.worker.control import looking
 from tests.support.workers import is_gone, run_command, wait_for
 from tests.worker import tasks_for_tests as tasks
 
@@ -176,3 +177,18 @@ def test_the_command_line_shows_it(bench, output):
         done = run_command("inspect", "ping", "-d", "nobody@here", "-t", "0.2", environ=bench.environ)
         assert done.returncode == 1
         assert "nobody answered" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("amqp://u:p@h:5673/v", ("h", 5673, False)),
+        ("valkeys://h/1", ("h", None, True)),
+        ("sentinel://a:1;b:2/0?master=m", ("a:1;b:2", None, False)),
+        ("sentinel://u:p@a:1;sentinel://u:p@b:2/0?master=m", ("a:1;b:2", None, False)),
+    ],
+)
+def test_stats_tells_where_the_broker_is(url, where):
+    told = looking._broker(url)
+    assert (told["hostname"], told["port"], told["ssl"]) == where
+    assert "p" not in str(told["hostname"])

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from longshore import __version__
 from longshore.brokers.control import Waiting
-from longshore.exceptions import redact_url
+from longshore.brokers.schemes import CLUSTERS, SECURE, SENTINELS
+from longshore.exceptions import one_url, redact_url
 from longshore.message import Message
 from longshore.worker.control.panel import command, ok
 from longshore.worker.control.site import Site, delivery_info, task_info
@@ -174,14 +175,16 @@ def stats(site: Site, **_: Any) -> Any:
 
 
 def _broker(url: str) -> dict[str, Any]:
-    parts = urlsplit(url)
+    parts = urlsplit(one_url(url))
+    several = parts.scheme in SENTINELS | CLUSTERS
+    hosts = ";".join(part.rpartition("@")[2] for part in re.split("[;,]", parts.netloc))
     return {
         "transport": parts.scheme,
-        "hostname": parts.hostname or "",
-        "port": parts.port,
+        "hostname": hosts if several else parts.hostname or "",
+        "port": None if several else parts.port,
         "userid": parts.username,
         "virtual_host": parts.path.removeprefix("/") or "/",
-        "ssl": parts.scheme in {"rediss", "amqps"},
+        "ssl": parts.scheme in SECURE | {"amqps"},
     }
 
 
