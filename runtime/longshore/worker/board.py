@@ -6,6 +6,7 @@ supervisor reads it for reports and probes, and after a death, to know which tas
 
 from __future__ import annotations
 
+import json
 import mmap
 import struct
 import time
@@ -50,18 +51,29 @@ class About(NamedTuple):
     acknowledged: bool
     args: str
     kwargs: str
+    stamps: Mapping[str, Any] = {}
 
     @classmethod
     def read(cls, text: str) -> About:
         """Read what `about` wrote; a text that was cut has less."""
-        name, queue, priority, flags, args, kwargs = (text.split(_SEPARATOR) + [""] * 6)[:6]
+        name, queue, priority, flags, stamps, args, kwargs = (text.split(_SEPARATOR) + [""] * 7)[:7]
         number = int(priority) if priority.isdecimal() else None
-        return cls(name, queue, number, "r" in flags, "a" in flags, args, kwargs)
+        return cls(name, queue, number, "r" in flags, "a" in flags, args, kwargs, _read_stamps(stamps))
 
 
 def about(name: str, queue: str, headers: Mapping[str, Any], priority: object, flags: str) -> str:
     """Return what a run says of itself, quickly. `flags`: r redelivered, a acknowledged."""
-    return f"{name}\0{queue}\0{priority}\0{flags}\0{headers.get('argsrepr')}\0{headers.get('kwargsrepr')}"
+    get = headers.get
+    stamps = json.dumps(get("stamps"), default=str) if get("stamped_headers") else ""
+    return f"{name}\0{queue}\0{priority}\0{flags}\0{stamps}\0{get('argsrepr')}\0{get('kwargsrepr')}"
+
+
+def _read_stamps(text: str) -> Mapping[str, Any]:
+    try:
+        stamps = json.loads(text) if text else {}
+    except ValueError:  # it was too long for its place
+        return {}
+    return stamps if isinstance(stamps, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,15 @@ class Roster:
 
     def work_on(self, queues: tuple[str, ...]) -> None:
         """Work on these queues."""
-        self._order(lambda: self._work_on(queues))
+
+        def change() -> None:
+            self.options = replace(self.options, queues=queues)
+
+        self.change(change)
+
+    def change(self, change: Callable[[], None]) -> None:
+        """Make a change that processes only see from their birth; running tasks end as they began."""
+        self._order(lambda: self._change(change))
 
     def _order(self, order: Callable[[], None]) -> None:
         self._orders.append(order)
@@ -148,12 +156,12 @@ class Roster:
     def _is_busy(self, child: Child) -> bool:
         return any(self._board.read(row).busy for row in child.rows)
 
-    def _work_on(self, queues: tuple[str, ...]) -> None:
-        """A process takes its queues with it into its life, so each one is followed by another.
+    def _change(self, change: Callable[[], None]) -> None:
+        """Each process is followed by another.
 
         One that runs many tasks at a time has its successor beside it at once: they may take long.
         """
-        self.options = replace(self.options, queues=queues)
+        change()
         for child in [child for child in self.children if not child.is_leaving]:
             if not self._is_forking and len(child.rows) <= self._board.spare:
                 rows = [row for _ in child.rows if (row := self._board.add()) is not None]

@@ -156,7 +156,7 @@ class Supervisor:
     def _start_control(self) -> None:
         from longshore.worker.control.node import ControlNode
 
-        self._control = ControlNode(self._app, self._roster, self._board, self.rate_changes)
+        self._control = ControlNode(self._app, self._roster, self._board, self.rate_changes, self.revocations)
         self._control.start()
 
     def _serve_health(self) -> HealthServer | None:

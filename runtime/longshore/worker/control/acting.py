@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from longshore.brokers.port import QueueSpec
+from longshore.core.limits import check_limits
 from longshore.worker.control.panel import command, ok, refused
 from longshore.worker.control.site import Site
 
@@ -31,9 +32,30 @@ def rate_limit(site: Site, task_name: str, rate_limit: str | float | None = None
     """Set how often a task may run."""
     if task_name not in site.app.tasks:
         return refused(f"unknown task {task_name!r}")
+    if rate_limit:
+        site.app.require_store(f"task {task_name} is to have a rate limit")
     site.rates.change(task_name, rate_limit)
     logger.info("rate limit of %s is now %s", task_name, rate_limit or "off")
     return ok("new rate limit set successfully" if rate_limit else "rate limit disabled successfully")
+
+
+@command()
+def time_limit(site: Site, task_name: str, hard: float | None = None, soft: float | None = None, **_: Any) -> Any:
+    """Set how long a task may run; what runs keeps the limits that it began with."""
+    task = site.app.tasks.get(task_name)
+    if task is None:
+        return refused(f"unknown task {task_name!r}")
+    try:
+        check_limits(hard, soft)
+    except ValueError as error:
+        return refused(str(error))
+
+    def change() -> None:
+        task.time_limit, task.soft_time_limit = hard or 0, soft or 0
+
+    site.crew.change(change)
+    logger.info("time limits of %s are now: soft %s, hard %s", task_name, soft or "none", hard or "none")
+    return ok("time limits set successfully")
 
 
 # -- processes -------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from longshore.worker.board import Board
 from longshore.worker.control import panel
 from longshore.worker.control.site import Crew, Site
 from longshore.worker.rates import RateChanges
+from longshore.worker.revocations import Revocations
 from longshore.worker.signals import WakePipe
 
 logger = logging.getLogger("longshore.worker")
@@ -36,11 +37,11 @@ _STOP_SECONDS = 2.0
 class ControlNode:
     """Remote control of one worker."""
 
-    def __init__(self, app: Longshore, crew: Crew, board: Board, rates: RateChanges) -> None:
+    def __init__(self, app: Longshore, crew: Crew, board: Board, rates: RateChanges, revocations: Revocations) -> None:
         self._board = board
         self._hears = bool(app.conf.worker_enable_remote_control)
         self._line = open_control(app.conf.broker_url, Names.of(app.conf))
-        self._site = Site(app, crew, board, self._line, rates, self._beat_now)
+        self._site = Site(app, crew, board, self._line, rates, revocations, self._beat_now)
         self._wake = WakePipe()
         self._lock = threading.Lock()
         self._next_beat = 0.0

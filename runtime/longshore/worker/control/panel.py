@@ -34,7 +34,7 @@ def command(*, also: str | None = None) -> Callable[[Command], Command]:
 
 def load() -> None:
     """Import the modules that register commands."""
-    for module in ("looking", "acting"):
+    for module in ("looking", "acting", "stopping"):
         import_module(f"longshore.worker.control.{module}")
 
 

@@ -15,6 +15,7 @@ from longshore.brokers.control import ControlLine
 from longshore.worker.board import Board, Slot
 from longshore.worker.options import WorkerOptions
 from longshore.worker.rates import RateChanges
+from longshore.worker.revocations import Revocations
 
 
 class Crew(Protocol):
@@ -39,6 +40,9 @@ class Crew(Protocol):
     def work_on(self, queues: tuple[str, ...]) -> None:
         """Work on these queues from now on."""
 
+    def change(self, change: Callable[[], None]) -> None:
+        """Make a change that processes only see from their birth, and let each be followed by another."""
+
 
 @dataclass(slots=True)
 class Site:
@@ -49,6 +53,7 @@ class Site:
     board: Board
     line: ControlLine
     rates: RateChanges
+    revocations: Revocations
     beat: Callable[[], None]
     """Tell at once that the worker lives."""
     started_at: float = field(default_factory=time.time)
@@ -61,6 +66,11 @@ class Site:
     def slots(self) -> list[Slot]:
         """Return every row of the board."""
         return [self.board.read(row) for row in range(self.board.slots)]
+
+    def stamps_of_running(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return what runs with its stamps."""
+        runs = [(slot.task_id, slot.about) for slot in self.slots() if slot.busy]
+        return [(task, about.stamps) for task, about in runs if task and about]
 
     def running(self) -> dict[str, dict[str, Any]]:
         """Return what runs, by task id."""
