@@ -24,7 +24,7 @@ from longshore.manifests import PeriodicTask, default_name, entry_of, periodic_t
 from longshore.publishing import ALL, Publishing, call_options, published, utc_now
 from longshore.registry import TaskRegistry, apps, make_task
 from longshore.result import AsyncResult, EagerResult
-from longshore.results import open_results
+from longshore.results import DISABLED, RPC, open_results
 from longshore.results.port import ResultBackend, ResultMeta
 from longshore.settings import Settings
 from longshore.stores import open_store, store_url
@@ -36,6 +36,7 @@ from longshore.utils.imports import import_object, import_related
 if TYPE_CHECKING:
     from longshore.control import Control
     from longshore.events import Events
+    from longshore.results.awaiting import Awaiter
 
 
 class Longshore:
@@ -60,7 +61,7 @@ class Longshore:
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include)}
         self.conf = Settings({**{key: value for key, value in given.items() if value}, **settings})
         self.tasks = TaskRegistry()
-        self._publishing = Publishing(self.conf, self.tasks)
+        self._publishing = Publishing(self.conf, self.tasks, self._reply_to)
         self._lock = threading.RLock()
         self._broker: Broker | None = None
         self._backend: ResultBackend | None = None
@@ -216,20 +217,39 @@ class Longshore:
     @property
     def has_backend(self) -> bool:
         """Whether results have a place."""
-        return bool(self.conf.result_backend)
+        url = self.conf.result_backend
+        return bool(url) and _scheme(url) != DISABLED
 
     @property
     def backend(self) -> ResultBackend:
         """The result backend of the settings; without one, `NoResultBackend`."""
         with self._lock:
             if self._backend is None:
-                url = self.conf.result_backend
-                if not url:
+                if not self.has_backend:
                     raise NoResultBackend(
                         "no result backend is configured: set result_backend or LONGSHORE_RESULT_BACKEND"
                     )
-                self._backend = open_results(url)
+                url = self.conf.result_backend
+                if _scheme(url) == RPC:
+                    from longshore.results.rpc import RPCResults
+
+                    self._backend = RPCResults(lambda: self.broker, persistent=self.conf.result_persistent)
+                else:
+                    self._backend = open_results(url)
             return self._backend
+
+    @cached_property
+    def awaiter(self) -> Awaiter:
+        """Who waits for the results that coroutines await."""
+        from longshore.results.awaiting import Awaiter  # whoever awaits nothing never loads asyncio
+
+        return Awaiter(lambda: self.backend)
+
+    def _reply_to(self) -> str:
+        """Where answers to this process's calls go, if they travel as messages."""
+        if _scheme(self.conf.result_backend or "") != RPC:
+            return ""
+        return str(getattr(self.backend, "reply_to", ""))
 
     def send_task(
         self,
@@ -384,7 +404,7 @@ class Longshore:
         if "events" in vars(self):
             self.events.close()
         with self._lock:
-            for resource in (self._broker, self._backend, self._store):
+            for resource in (self._backend, self._store, self._broker):
                 if resource is not None:
                     resource.close()
             self._broker = self._backend = self._store = None
@@ -397,6 +417,10 @@ def _eager_result(app: Longshore, task_id: str, execution: Execution) -> AsyncRe
         raise execution.error
     meta = ResultMeta(task_id=task_id, status=status, result=outcome.value if isinstance(outcome, Succeeded) else None)
     return EagerResult(meta, app=app, error=execution.error)
+
+
+def _scheme(url: str) -> str:
+    return url.partition(":")[0].lower()
 
 
 def _is_setting(name: str, value: Any, prefix: str) -> bool:

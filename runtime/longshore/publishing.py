@@ -9,7 +9,7 @@ import fnmatch
 import os
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +80,10 @@ def call_options(name: str, options: Mapping[str, Any]) -> CallOptions:
 class Publishing:
     """Makes messages by one app's settings, and finds their queues."""
 
-    def __init__(self, conf: Settings, tasks: TaskRegistry) -> None:
+    def __init__(self, conf: Settings, tasks: TaskRegistry, reply_to: Callable[[], str]) -> None:
         self._conf = conf
         self._tasks = tasks
+        self._reply_to = reply_to
 
     def outgoing(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions, now: datetime
@@ -105,6 +106,7 @@ class Publishing:
             ignore_result=options.ignore_result,
             shadow=options.shadow,
             origin=_origin(),
+            reply_to=request.reply_to or self._reply_to(),
             argsrepr=options.argsrepr,
             kwargsrepr=options.kwargsrepr,
             time_limit=options.time_limit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from longshore import exceptions
@@ -97,6 +97,28 @@ class AsyncResult:
         return value
 
     wait = get
+
+    async def aget(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - the same arguments as `get`
+        propagate: bool = True,
+        disable_sync_subtasks: bool = True,
+    ) -> Any:
+        """As `get`, without blocking the event loop; ``await result`` is its short form."""
+        if disable_sync_subtasks and not current_request().called_directly:
+            raise ImproperlyConfigured("never await a result within a task: it can deadlock the pool")
+        if self._final is None:
+            import asyncio
+
+            try:
+                self._keep(await asyncio.wait_for(self.app.awaiter.end_of(self.id), timeout))
+            except builtins.TimeoutError:
+                raise TimeoutError(f"task {self.id} did not end within {timeout} s") from None
+        return self.get(propagate=propagate, disable_sync_subtasks=False)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait for the end: ``value = await add.delay(2, 2)``."""
+        return self.aget().__await__()
 
     def forget(self) -> None:
         """Remove the stored state."""

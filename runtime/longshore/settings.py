@@ -136,6 +136,8 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
     "task_compression": (None, _optional(_compression), "How arguments are compressed: gzip, bzip2 or lzma"),
     "result_serializer": ("json", _only_json, "How results are encoded"),
     "accept_content": (("json",), _serializers, "What encodings a worker accepts: json, yaml, msgpack"),
+    "result_extended": (False, _boolean, "Store name, args, kwargs, worker, retries and queue with a result"),
+    "result_persistent": (False, _boolean, "With rpc://: answers survive a restart of the broker"),
     "result_expires": (86_400.0, _optional(_seconds), "How long results are kept, in seconds"),
     "task_default_rate_limit": (None, _rate, "Rate limit of a task that has none of its own, for instance 100/m"),
     "task_idempotency_expires": (
@@ -187,8 +189,6 @@ _NOT_HERE = {
             "result_chord_expires",
             "result_chord_join_timeout",
             "result_chord_retry_interval",
-            "result_extended",
-            "result_persistent",
             "task_allow_error_cb_on_chord_header",
         ),
         "it is not there yet",

@@ -30,6 +30,23 @@ def add(x, y):
     return x + y
 
 
+if os.environ.get("EXTENDED"):
+    app.conf.result_extended = True
+
+
+@app.task(bind=True, track_started=True, acks_late=True, max_retries=1, default_retry_delay=0.5)
+def slow_tracked(self, gate):
+    """STARTED until the file is there, PROGRESS until a second one is, RETRY once, SUCCESS."""
+    if self.request.retries:
+        return "done"
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    self.update_state(state="PROGRESS", meta={"done": 50})
+    while not Path(f"{gate}2").exists():
+        time.sleep(0.01)
+    raise self.retry(exc=ValueError("not yet"))
+
+
 @app.task(bind=True)
 def who(self):
     return {"id": self.request.id, "queue": self.request.delivery_info["routing_key"], "pid": os.getpid()}

@@ -60,6 +60,8 @@ class QueueSpec:
     name: str
     type: QueueType = "Classic"
     max_priority: int | None = None
+    temporary: bool = False
+    """One process's own, for answers: in no list of queues; where the broker can, gone an hour after its last use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,12 @@ _MODULES = {
 }
 
 
+RPC, DISABLED = "rpc", "disabled"
+"""Addresses of Celery's that name no server: answers through the broker, and no results at all."""
+
+
 def open_results(url: str) -> ResultBackend:
-    """Return the backend for an address, not yet connected."""
+    """Return the backend for an address, not yet connected; ``rpc://`` is opened by the app, which has the broker."""
     scheme = urlsplit(one_url(url)).scheme.lower()
     module = "longshore.results.sql" if scheme.startswith("db+") else _MODULES.get(scheme)
     if module is None:

@@ -12,7 +12,7 @@ from longshore.message import dump_body, load_text
 from longshore.results.port import ResultMeta
 
 _ALWAYS = ("status", "result", "traceback", "children", "date_done", "task_id")
-_IF_KNOWN = ("group_id", "parent_id", "name", "worker", "retries", "queue")
+_IF_KNOWN = ("group_id", "parent_id", "name", "worker", "retries", "queue", "args", "kwargs")
 _EXACT = (type(None), bool, int, str)
 """Values that both encoders write alike; a float may be NaN, which only the standard library's writes."""
 
@@ -43,7 +43,7 @@ def key(task_id: str) -> str:
 
 def dump(meta: ResultMeta) -> str:
     """Return the body as Celery writes it, the status first; values that JSON does not have carry their type."""
-    if type(meta.result) in _EXACT and not meta.children:
+    if type(meta.result) in _EXACT and not meta.children and meta.args is None:
         try:
             return _dump_plain(meta)
         except (OverflowError, UnicodeEncodeError):  # an integer above 64 bits, a lone surrogate

@@ -27,6 +27,10 @@ class ResultMeta(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None
     retries: int | None = None
     queue: str | None = None
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+    reply_to: str | None = None
+    """The queue of a caller that wants the state as a message (``rpc://``); stored nowhere."""
 
 
 class ResultBackend(Protocol):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PURGE_SECONDS = 3600.0
 _AT_ONCE = 500
+_ENCODED = ("args", "kwargs")
 _ALWAYS = ("task_id", "status", "result", "date_done", "traceback")
 
 
@@ -101,13 +102,17 @@ class SQLResults(SQLChords):
         if "children" in self._has():
             row["children"] = dump_body(meta.children) if meta.children else None
         row.update({name: getattr(meta, name) for name in EXTENDED if name in self._has()})
+        for name in _ENCODED:
+            if name in self._has():
+                value = getattr(meta, name)
+                row[name] = None if value is None else dump_body(value)
         return {**row, "status": meta.status}
 
     def _fetch(self, task_ids: Sequence[str]) -> dict[str, ResultMeta]:
         from sqlalchemy import select
 
         tasks = table("celery_taskmeta")
-        optional = [name for name in ("children", *EXTENDED) if name in self._has()]
+        optional = [name for name in ("children", *EXTENDED, *_ENCODED) if name in self._has()]
         asked = select(*(tasks.c[name] for name in (*_ALWAYS, *optional))).where(tasks.c.task_id.in_(list(task_ids)))
         rows = self._database.run(lambda connection: connection.execute(asked).mappings().all())
         return {row["task_id"]: _meta(row) for row in rows}
@@ -123,6 +128,7 @@ def _meta(row: Mapping[Any, Any]) -> ResultMeta:
         children=load_text(row["children"]) if row.get("children") is not None else [],
         date_done=done.replace(tzinfo=UTC).isoformat() if done is not None else None,
         **{name: row[name] for name in EXTENDED if name in row},
+        **{name: load_text(row[name]) for name in _ENCODED if row.get(name) is not None},
     )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import msgspec
+
 from longshore.app import Longshore
 from longshore.brokers.port import Claim, Consumer, Outgoing, Settlement
 from longshore.core.backoff import reconnect_delay
@@ -42,6 +44,7 @@ class Endings:
         self._pause = pause
         self.stored_with_settlement = _backend_beside_broker(app)
         """The backend into which settlements store their results; `None` where results are stored first."""
+        self._is_extended = app.conf.result_extended
         self._waiting: list[Ending] = []
         self._oldest = 0.0
 
@@ -80,8 +83,23 @@ class Endings:
         claim, call, verdict, _ = ending
         if call is None or verdict.state is None or not self._goes_with_settlement(ending):
             return Settlement(claim, _outgoing(verdict), verdict.give_back, verdict.counted)
-        meta, expires = meta_of(call, verdict.state), self._app.conf.result_expires
+        meta, expires = self._meta(claim, call, verdict.state), self._app.conf.result_expires
         return Settlement(claim, _outgoing(verdict), verdict.give_back, verdict.counted, meta, expires)
+
+    def _meta(self, claim: Claim, call: TaskCall, state: State) -> ResultMeta:
+        """Return what is stored; `result_extended` adds what the call was."""
+        meta = meta_of(call, state)
+        if not self._is_extended:
+            return meta
+        return msgspec.structs.replace(
+            meta,
+            name=call.name,
+            args=call.args,
+            kwargs=call.kwargs,
+            worker=self._plans.worker,
+            retries=call.retries,
+            queue=claim.queue,
+        )
 
     def _goes_with_settlement(self, ending: Ending) -> bool:
         """Whether one transaction stores the result and settles; what a chord counts on is stored before it counts."""
@@ -119,7 +137,7 @@ class Endings:
     def _store_results(self) -> None:
         """Hold the claims while the backend is down: a settlement without its result would lose the result."""
         metas = [
-            meta_of(ending.call, ending.verdict.state)
+            self._meta(ending.claim, ending.call, ending.verdict.state)
             for ending in self._waiting
             if ending.call
             and ending.verdict.state
@@ -165,4 +183,5 @@ def meta_of(call: TaskCall, state: State) -> ResultMeta:
         date_done=datetime.now(UTC).isoformat(),
         group_id=call.group,
         parent_id=call.parent_id,
+        reply_to=call.properties.get("reply_to") or None,
     )

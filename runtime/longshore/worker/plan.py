@@ -52,6 +52,11 @@ class Plans:
         self._options = options
         self._plans: dict[str, TaskPlan] = {}
 
+    @property
+    def worker(self) -> str:
+        """The worker's name."""
+        return self._options.name
+
     def of(self, name: str) -> TaskPlan:
         """Return the plan of a registered task."""
         plan = self._plans.get(name)

@@ -20,6 +20,7 @@ from longshore.exceptions import BrokerRefused, QueueNotFound, UnsupportedByBrok
 from longshore.message import Message
 
 CHANNELS = 200
+_TEMPORARY_SECONDS = 3600
 
 
 def declare(link: Link, spec: QueueSpec, connection: Connection, deadline: float) -> None:
@@ -58,6 +59,8 @@ def _arguments(spec: QueueSpec) -> dict[str, Any]:
         arguments["x-queue-type"] = "quorum"
     if spec.max_priority is not None:
         arguments["x-max-priority"] = spec.max_priority
+    if spec.temporary:
+        arguments["x-expires"] = _TEMPORARY_SECONDS * 1000
     return arguments
 
 

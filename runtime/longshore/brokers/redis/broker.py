@@ -83,6 +83,7 @@ class RedisBroker:
             if queue.type != "Classic":
                 raise UnsupportedByBroker(f"queue {queue.name!r}: Redis has no {queue.type} queues; use type Classic")
         self._server.check()
+        queues = [queue for queue in queues if not queue.temporary]
         if queues:
             known = declared_queues(queues[0].name, self._address.is_cluster)
             self._server.call(pack("SADD", known, *(queue.name for queue in queues)))

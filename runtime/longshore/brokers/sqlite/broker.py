@@ -75,7 +75,7 @@ class SQLiteBroker:
 
     def declare(self, queues: Sequence[QueueSpec]) -> None:
         """Make sure that the queues exist; type and highest priority mean nothing here."""
-        self._numbers.of_all([queue.name for queue in queues], declare=True)
+        self._numbers.of_all([queue.name for queue in queues if not queue.temporary], declare=True)
 
     def send(self, outgoing: Sequence[Outgoing], *, deadline: float = SEND_DEADLINE_SECONDS) -> None:
         """Put the messages into their queues, all or none; they are in the file when this returns."""
