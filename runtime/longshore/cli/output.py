@@ -33,6 +33,19 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: str)
         click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
+def show_facts(facts: Mapping[str, Any], output: str) -> None:
+    """Print what is known of one thing, a line a fact; a list has a line for each of its parts."""
+    if output == "json":
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=str))
+        return
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        parts = value if isinstance(value, list) else [value]
+        for index, part in enumerate(parts or [None]):
+            label = "" if index else f"{name.replace('_', ' ')}:"
+            click.echo(f"{label:<{width}}{_cell(part)}")
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"

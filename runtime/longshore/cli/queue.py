@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import asdict
 
 import click
@@ -10,8 +11,11 @@ import click
 from longshore.brokers.handback import HandedBack, HandsBack
 from longshore.brokers.port import Broker
 from longshore.cli.connecting import app_for
-from longshore.cli.output import app_option, broker_option, output_option, show
+from longshore.cli.output import app_option, broker_option, output_option, show, show_facts
 from longshore.exceptions import QueueNotFound, UnsupportedByBroker
+
+SAMPLE = 1000
+"""Messages at the front of a queue that are looked at to tell of which tasks they are."""
 
 
 @click.group()
@@ -44,6 +48,38 @@ def list_queues(names: tuple[str, ...], app: str | None, broker: str | None, out
             }
         )
     show(rows, ("queue", "exists", "ready", "leased", "delayed", "dead", "oldest_seconds"), output)
+
+
+@queue.command("show")
+@click.argument("name")
+@app_option
+@broker_option
+@output_option
+def show_queue(name: str, app: str | None, broker: str | None, output: str) -> None:
+    """Show one queue: how much waits, for how long, who works on it, and of which tasks the next ones are."""
+    client = app_for(app, broker).broker
+    depths = client.depths([name, f"{name}.dead"])
+    depth, dead = depths.get(name), depths.get(f"{name}.dead")
+    if depth is None:
+        raise QueueNotFound(f"queue {name!r} does not exist on this broker")
+    workers = [report for report in client.workers() if name in report.queues]
+    next_ones = client.peek(name, min(depth.ready or 0, SAMPLE)) if depth.ready else []
+    tasks = Counter(str(message.headers.get("task")) for message in next_ones)
+    now = time.time()
+    show_facts(
+        {
+            "queue": name,
+            "ready": depth.ready,
+            "leased": depth.leased,
+            "delayed": depth.delayed,
+            "dead": dead.ready if dead else 0,
+            "oldest_seconds": max(0.0, now - depth.oldest_ready_at) if depth.oldest_ready_at else None,
+            "next_due_seconds": max(0.0, depth.next_due_at - now) if depth.next_due_at else None,
+            "workers": [f"{one.name}: {one.busy} of {one.capacity} busy, {one.processed} done" for one in workers],
+            "next_tasks": [f"{count} x {task}" for task, count in tasks.most_common()],
+        },
+        output,
+    )
 
 
 @queue.command()
