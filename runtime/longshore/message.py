@@ -71,7 +71,12 @@ def dump_body(value: Any) -> bytes:
 
 
 def _special(value: Any) -> Any:
-    """Encode what JSON has no form for; kombu (slow to import) is only asked for such values."""
+    """Encode what JSON has no form for; kombu (slow to import) is only asked for such values.
+
+    pydantic's `SecretStr` and its like go with their secret; what is shown of the arguments masks it.
+    """
+    if callable(reveal := getattr(value, "get_secret_value", None)):
+        return reveal()
     from kombu.utils.json import JSONEncoder
 
     return JSONEncoder().default(value)

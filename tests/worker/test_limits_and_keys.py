@@ -7,10 +7,12 @@ import threading
 import time
 
 import pytest
+from pydantic import SecretStr
 
 from longshore import Longshore
+from longshore.core.protocol import parse_call
 from longshore.core.ratelimit import parse_rate
-from longshore.exceptions import ImproperlyConfigured, MessageTooLarge
+from longshore.exceptions import ImproperlyConfigured, MessageTooLarge, NoStore
 from longshore.worker.rates import RateChanges
 from tests.support.workers import wait_for
 from tests.worker import tasks_for_conditions as tasks
@@ -152,3 +154,29 @@ class TestMessageSize:
         app.outgoing("t", ["x" * 900], {})
         with pytest.raises(MessageTooLarge, match=r"1,0\d\d bytes.*limit is 1,000.*task_message_max_bytes"):
             app.send_task("t", ["x" * 1000])
+
+
+@pytest.mark.parity("C10")
+class TestSecrets:
+    def test_a_secret_argument_masks_itself_wherever_arguments_are_shown(self):
+        app = Longshore("masked", broker="sqlite:////nowhere.db", set_as_current=False)
+        app.task(name="t")(lambda user, password: None)
+        message = app.outgoing("t", ["ada"], {"password": SecretStr("hunter2")}).message
+        assert "hunter2" not in repr(message.headers)
+        assert "**********" in message.headers["kwargsrepr"]
+        assert parse_call(message).kwargs == {"password": "hunter2"}, "the task gets it"
+
+    def test_the_caller_may_say_what_is_shown(self):
+        app = Longshore("masked", broker="sqlite:////nowhere.db", set_as_current=False)
+        headers = app.outgoing("t", ["hunter2"], {}, argsrepr="(<password>,)", kwargsrepr="{}").message.headers
+        assert "hunter2" not in repr(headers)
+        assert headers["argsrepr"] == "(<password>,)"
+
+
+def test_without_a_store_a_rate_limit_cannot_be_set_at_run_time_either():
+    app = Longshore("storeless", broker="amqp://localhost//", set_as_current=False)
+    changes = RateChanges(app.require_store)
+    with pytest.raises(NoStore, match="set store_url"):
+        changes.change("mails", "10/s")
+    changes.change("mails", None)
+    assert changes.rate("mails", None) is None

@@ -9,6 +9,7 @@ import json
 import mmap
 import struct
 import threading
+from collections.abc import Callable
 
 from longshore.core.ratelimit import Rate, parse_rate
 from longshore.exceptions import ImproperlyConfigured
@@ -20,15 +21,21 @@ _SIZE = 1 << 18
 class RateChanges:
     """Made before the fork; what it says goes before what the tasks say."""
 
-    def __init__(self) -> None:
+    def __init__(self, require_store: Callable[[str], None] | None = None) -> None:
+        self._require_store = require_store
         self._memory = mmap.mmap(-1, _SIZE)
         self._lock = threading.Lock()
         self._version = 0
         self._rates: dict[str, Rate | None] = {}
 
     def change(self, task: str, rate_limit: str | float | None) -> None:
-        """Set the limit of a task from now on; `None`, ``""`` and 0 lift it. Called in the supervisor."""
+        """Set the limit of a task from now on; `None`, ``""`` and 0 lift it. Called in the supervisor.
+
+        Raises `NoStore` where there is nothing to keep it over all workers.
+        """
         rate = parse_rate(rate_limit)
+        if rate is not None and self._require_store is not None:
+            self._require_store(f"task {task} is to have a rate limit of {rate}")
         with self._lock:
             self.refresh()
             wanted = {**self._rates, task: rate}

@@ -57,7 +57,7 @@ class Supervisor:
         """What is not to run any more; for whoever controls this worker."""
         check_store(app, app.tasks)
         self._locks = LockKeeper(app.open_store)
-        self.rate_changes = RateChanges()
+        self.rate_changes = RateChanges(app.require_store)
         self._conditions = Conditions(app, options.worker, self._locks.pipe, self.rate_changes)
         self._roster = Roster(options, self._board, self._wake, lambda: self._stop(signal.SIGTERM, None))
         self._roster.changed = self._tell_keeper
