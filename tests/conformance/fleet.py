@@ -50,12 +50,15 @@ class Fleet:
             yield worker.ready()
 
     @contextmanager
-    def celery_worker(self, *options: str, app: str = "fleet", visibility: float = 3600) -> Iterator[Worker]:
+    def celery_worker(
+        self, *options: str, app: str = "fleet", visibility: float = 3600, mingle: bool = False
+    ) -> Iterator[Worker]:
         """Run a Celery worker with two processes."""
         log = self._log("celery")
         queues = [] if "-Q" in options else ["-Q", self.queue]
         command = [str(self._celery / "bin" / "celery"), "-A", app, "worker", "-c", "2", "-l", "info", *queues]
-        names = ["-n", f"celery-{self._started}@localhost", "--without-gossip", "--without-mingle"]
+        names = ["-n", f"celery-{self._started}@localhost", "--without-gossip"]
+        names += [] if mingle else ["--without-mingle"]
         environ = self._environ("celery") | {"FLEET_VISIBILITY": str(visibility)}
         with log.open("a") as output:
             process = subprocess.Popen(

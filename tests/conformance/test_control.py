@@ -218,3 +218,51 @@ def _tasks(url: str) -> dict[str, Any]:
 
 def _is_done(tasks: dict[str, Any], sent: str) -> bool:
     return sent in tasks and tasks[sent]["state"] == "SUCCESS"
+
+
+STOP = """
+import time
+from celery.exceptions import TaskRevokedError
+inspect = app.control.inspect([node], 10)
+running, waiting = app.send_task("fleet.nap", (1, 600)), app.send_task("fleet.nap", (2, 600))
+app.send_task("fleet.nap", (3, 600))
+while len(inspect.active()[node]) < 2:
+    time.sleep(0.1)
+behind = app.send_task("fleet.note", (4,))
+behind.revoke()
+inspect.ping()
+def end_of(result):
+    try:
+        return result.get(timeout=20)
+    except TaskRevokedError as error:
+        return type(error).__name__
+said = {"behind": [behind.state, end_of(behind)]}
+said["limit"] = app.control.time_limit("fleet.nap", soft=500, hard=1000, reply=True, destination=[node], timeout=10)
+ids = [task["id"] for task in inspect.active()[node]]
+app.control.terminate(ids, signal="KILL")
+said["ended"] = [end_of(app.AsyncResult(one)) for one in ids]
+said["revoked"] = set(ids) | {behind.id} <= set(inspect.revoked()[node])
+return said
+"""
+
+
+@newest
+def test_celery_stops_tasks_of_our_worker(fleet: Fleet) -> None:
+    with fleet.longshore_worker("-n", NODE):
+        said = fleet.celery_client(STOP, node=NODE)
+    assert said["behind"] == ["REVOKED", "TaskRevokedError"]
+    assert said["ended"] == ["TaskRevokedError"] * 2
+    assert said["limit"] == [{NODE: {"ok": "time limits set successfully"}}]
+    assert said["revoked"] is True
+    assert 4 not in fleet.ran()
+
+
+@newest
+def test_a_celery_worker_that_starts_learns_from_ours_what_is_revoked(fleet: Fleet) -> None:
+    with fleet.longshore_worker("-n", NODE):
+        fleet.longshore.control.revoke("revoked-before", reply=True, destination=[NODE], timeout=10)
+        with fleet.celery_worker(mingle=True):
+            control = fleet.longshore.control
+            nodes = wait_for("both", lambda: (found := control.ping(timeout=1)) and len(found) == 2 and found)
+            [theirs] = {name for node in nodes for name in node} - {NODE}
+            assert control.inspect([theirs], timeout=10).revoked()[theirs] == ["revoked-before"]

@@ -32,6 +32,7 @@ logger = logging.getLogger("longshore.worker")
 
 HEARTBEAT_SECONDS = 2.0
 _STOP_SECONDS = 2.0
+_BEGIN_SECONDS = 0.3
 
 
 class ControlNode:
@@ -46,12 +47,14 @@ class ControlNode:
         self._lock = threading.Lock()
         self._next_beat = 0.0
         self._stopping = False
+        self._begun = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; a worker that says it is ready hears commands, where its broker answers."""
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._thread.start()
+        self._begun.wait(_BEGIN_SECONDS)
 
     @contextmanager
     def resting(self) -> Iterator[None]:
@@ -87,6 +90,7 @@ class ControlNode:
     def _begin(self) -> None:
         if self._hears:
             self._line.hear_commands(self._site.name)
+        self._begun.set()
         self._tell("worker-online")
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
 
