@@ -23,6 +23,7 @@ from longshore.worker.conditions import Conditions
 from longshore.worker.locks import LockPipe
 from longshore.worker.options import WorkerOptions
 from longshore.worker.rates import RateChanges
+from longshore.worker.revocations import Ledger, Revoked
 from longshore.worker.signals import WakePipe
 from longshore.worker.tasks import TaskProcess
 from tests.bench.servers import QUEUE, Servers, clean_up_on_sigterm
@@ -63,7 +64,9 @@ def _process(app: Longshore, count: int, *, early: bool) -> tuple[TaskProcess, C
     app.broker.declare([QueueSpec(QUEUE)])
     options = WorkerOptions(queues=(QUEUE,), concurrency=1, worker="profile", name="profile", late_by_default=not early)
     conditions = Conditions(app, options.worker, LockPipe(), RateChanges())
-    process = TaskProcess(app, options, Owner("profile", 1), [Board(1).pen(0)], WakePipe(), conditions)
+    process = TaskProcess(
+        app, options, Owner("profile", 1), [Board(1).pen(0)], WakePipe(), conditions, Revoked(Ledger())
+    )
     ran = [0]
 
     @app.task(name="bench.noop")
