@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from longshore.brokers.control import ControlLine, Names, open_control
+from longshore.stores.port import REVOKED_KIND, REVOKED_SECONDS
 
 if TYPE_CHECKING:
     from longshore.app import Longshore
@@ -98,8 +99,17 @@ class Control:
         signal: str = "SIGTERM",
         **options: Any,
     ) -> Replies | None:
-        """Tell the workers not to run these tasks; with `terminate`, to end them where they run."""
-        ids = task_id if isinstance(task_id, str) else list(task_id)
+        """Tell the workers not to run these tasks; with `terminate`, to end them where they run.
+
+        Where there is a store it is written there too, for workers that start later.
+        """
+        ids = [task_id] if isinstance(task_id, str) else list(task_id)
+        if self.app.has_store:
+            store = self.app.open_store()
+            try:
+                store.mark(REVOKED_KIND, ids, expires=REVOKED_SECONDS)
+            finally:
+                store.close()
         arguments = {"task_id": ids, "terminate": terminate, "signal": signal}
         return self.broadcast("revoke", arguments, destination, **options)
 

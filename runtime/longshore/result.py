@@ -120,6 +120,10 @@ class AsyncResult:
         """Wait for the end: ``value = await add.delay(2, 2)``."""
         return self.aget().__await__()
 
+    def revoke(self, terminate: bool = False, signal: str = "SIGTERM", **options: Any) -> Any:
+        """Tell the workers not to run it; with `terminate`, to end it where it runs."""
+        return self.app.control.revoke(self.id, terminate=terminate, signal=signal, **options)
+
     def forget(self) -> None:
         """Remove the stored state."""
         self._final = None

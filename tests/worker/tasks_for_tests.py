@@ -295,3 +295,9 @@ def returns_what_json_cannot_hold():
 @app.task(acks_late=True, acks_on_failure_or_timeout=False, time_limit=0.3)
 def kept_on_timeout():
     time.sleep(30)
+
+
+@app.task(acks_late=True)
+def sometimes_long(name, seconds):
+    note(f"begin {name}")
+    time.sleep(seconds)

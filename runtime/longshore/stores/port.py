@@ -11,6 +11,10 @@ from typing import NamedTuple, Protocol
 
 from longshore.core.ratelimit import Rate, Turn
 
+REVOKED_KIND, REVOKED_STAMPS_KIND = "revoked", "revoked-stamps"
+REVOKED_SECONDS = 7 * 86_400.0
+"""How long it is remembered that a task was revoked."""
+
 
 class Marks(NamedTuple):
     """Marks as they were read: those newer than the cursor that was given, and the cursor to give next time."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from longshore.exceptions import BackendError
+from longshore.stores.port import REVOKED_KIND, REVOKED_SECONDS, REVOKED_STAMPS_KIND
 
 if TYPE_CHECKING:
     from longshore.stores.port import Store
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("longshore.worker")
 
 MOST = 50_000
-REMEMBERED_SECONDS = 7 * 86_400.0
-KIND, STAMPS_KIND = "revoked", "revoked-stamps"
 _COUNT = struct.Struct("<Q")
 _ENTRY_BYTES = 64
 _LONGEST = _ENTRY_BYTES - 2
@@ -134,19 +133,22 @@ class Revocations:
         self._lock = threading.Lock()
         self._ids: dict[str, None] = {}
         self._stamps: dict[str, None] = {}
-        self._unsaved: dict[str, dict[str, None]] = {KIND: {}, STAMPS_KIND: {}}
-        self._cursors = {KIND: 0, STAMPS_KIND: 0}
+        self._unsaved: dict[str, dict[str, None]] = {REVOKED_KIND: {}, REVOKED_STAMPS_KIND: {}}
+        self._cursors = {REVOKED_KIND: 0, REVOKED_STAMPS_KIND: 0}
         self._stops: deque[tuple[str, str]] = deque()
         self._ring = ring
+        self.changed: Callable[[], None] = lambda: None
+        """Told when there is something that the store does not have yet."""
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
     def add(self, ids: str | Iterable[str]) -> None:
         """Revoke tasks: they will not run, here and, through the store, anywhere."""
         ids = [ids] if isinstance(ids, str) else list(ids)
-        self._note(KIND, ids)
+        self._note(REVOKED_KIND, ids)
         with self._lock:
-            self._unsaved[KIND].update(dict.fromkeys(ids))
+            self._unsaved[REVOKED_KIND].update(dict.fromkeys(ids))
+        self.changed()
 
     def add_stamps(self, headers: Mapping[str, Any]) -> None:
         """Revoke the tasks that carry one of these stamps: name → value, or several values."""
@@ -155,9 +157,10 @@ class Revocations:
             for name, value in headers.items()
             for each in (value if isinstance(value, list | tuple | set) else (value,))
         ]
-        self._note(STAMPS_KIND, stamps)
+        self._note(REVOKED_STAMPS_KIND, stamps)
         with self._lock:
-            self._unsaved[STAMPS_KIND].update(dict.fromkeys(stamps))
+            self._unsaved[REVOKED_STAMPS_KIND].update(dict.fromkeys(stamps))
+        self.changed()
 
     def terminate(self, ids: str | Iterable[str], signal: str | int = "SIGTERM") -> None:
         """Revoke tasks, and end those that run here: with their process, or by cancelling a coroutine.
@@ -195,7 +198,7 @@ class Revocations:
         return task_id in self._ids
 
     def _note(self, kind: str, texts: Sequence[str]) -> None:
-        known, mark = (self._ids, _ID) if kind == KIND else (self._stamps, _STAMP)
+        known, mark = (self._ids, _ID) if kind == REVOKED_KIND else (self._stamps, _STAMP)
         with self._lock:
             for text in texts:
                 if text not in known:
@@ -213,7 +216,7 @@ class Revocations:
         for kind, unsaved in self._unsaved.items():
             texts = list(unsaved)
             if texts:
-                self._store.mark(kind, texts, expires=REMEMBERED_SECONDS)
+                self._store.mark(kind, texts, expires=REVOKED_SECONDS)
                 with self._lock:
                     for text in texts:
                         del unsaved[text]

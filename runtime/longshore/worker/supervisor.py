@@ -63,6 +63,7 @@ class Supervisor:
         self._roster.changed = self._tell_keeper
         self._children = self._roster.children
         self._keeper = Keeper(app.broker, options, self._board, app.tasks, self.revocations)
+        self.revocations.changed = lambda: self._keeper.errand(self.revocations.exchange)
         self._enforcement = Enforcement(
             self._board,
             self._keeper,
