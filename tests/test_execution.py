@@ -104,3 +104,23 @@ def test_retry_with_an_exception_as_its_first_argument_is_refused():
 
     with pytest.raises(TypeError, match="exc="):
         wrong.delay().get()
+
+
+@pytest.mark.parity("B9")
+def test_an_exception_that_cannot_even_be_shown_is_described():
+    from longshore.execution import describe
+
+    class Stubborn(Exception):
+        def __init__(self, code):
+            super().__init__(self)
+            self.code = code
+
+        def __str__(self):
+            raise RuntimeError("no")
+
+        __repr__ = __str__
+
+    failure = describe(Stubborn(7))
+    assert failure.type.endswith("Stubborn")
+    assert "cannot be shown" in failure.text
+    assert failure.args == ["<Stubborn that cannot be shown>"]

@@ -66,6 +66,7 @@ class Longshore:
         self._broker: Broker | None = None
         self._backend: ResultBackend | None = None
         self._store: Store | None = None
+        self._has_replies: bool | None = None
         self.on_after_configure = signals.Signal("on_after_configure")
         self.on_after_finalize = signals.Signal("on_after_finalize")
         self._periodic: dict[str, PeriodicTask] = {}
@@ -247,9 +248,9 @@ class Longshore:
 
     def _reply_to(self) -> str:
         """Where answers to this process's calls go, if they travel as messages."""
-        if _scheme(self.conf.result_backend or "") != RPC:
-            return ""
-        return str(getattr(self.backend, "reply_to", ""))
+        if self._has_replies is None:  # settings are slow to ask, and this is asked at every send
+            self._has_replies = _scheme(self.conf.result_backend or "") == RPC
+        return str(getattr(self.backend, "reply_to", "")) if self._has_replies else ""
 
     def send_task(
         self,
@@ -407,7 +408,7 @@ class Longshore:
             for resource in (self._backend, self._store, self._broker):
                 if resource is not None:
                     resource.close()
-            self._broker = self._backend = self._store = None
+            self._broker = self._backend = self._store = self._has_replies = None
 
 
 def _eager_result(app: Longshore, task_id: str, execution: Execution) -> AsyncResult:

@@ -351,7 +351,7 @@ def describe(error: BaseException) -> Failure:
         type=type(error).__qualname__,
         module=module,
         args=[_plain(arg) for arg in error.args],
-        text=str(error),
+        text=_shown(error, str),
         traceback="".join(traceback.format_exception(error)),
     )
 
@@ -360,5 +360,13 @@ def _plain(value: Any) -> Any:
     try:
         dump_body(value)
     except (TypeError, ValueError, RecursionError):
-        return repr(value)
+        return _shown(value, repr)
     return value
+
+
+def _shown(value: Any, show: Callable[[Any], str]) -> str:
+    """Return how a value shows itself; one that raises when it is asked must not take the worker with it."""
+    try:
+        return show(value)
+    except Exception:  # noqa: BLE001 - it is the user's code
+        return f"<{type(value).__name__} that cannot be shown>"

@@ -10,9 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from longshore import Longshore
-from longshore.core.protocol import parse_call
+from longshore.core.protocol import build_message, parse_call
 from longshore.core.ratelimit import parse_rate
 from longshore.exceptions import ImproperlyConfigured, MessageTooLarge, NoStore
+from longshore.worker.conditions import Conditions
+from longshore.worker.locks import LockPipe
+from longshore.worker.options import WorkerOptions
+from longshore.worker.plan import Plans
 from longshore.worker.rates import RateChanges
 from tests.support.workers import wait_for
 from tests.worker import tasks_for_conditions as tasks
@@ -48,6 +52,23 @@ class TestRateLimits:
         assert (count - 1) / seconds <= rate * 1.05, "the limit holds within 5 %"
         assert max(windows) <= rate * 1.05 + 5, "and in each second, but for the jitter of a busy machine"
         assert (count - 1) / seconds >= rate * 0.5, "and what the limit allows is used"
+
+    def test_a_high_rate_is_taken_in_batches(self, tmp_path):
+        """Many turns a second cost few questions, and none is given twice."""
+        url = f"sqlite:///{tmp_path}/s.db"
+        app = Longshore("fast", broker=url, set_as_current=False)
+        app.task(name="t", rate_limit="2000/s")(lambda: None)
+        conditions, store = Conditions(app, "w", LockPipe(), RateChanges()), app.store
+        asked = []
+        take = store.take
+        store.take = lambda *given, **options: asked.append(1) or take(*given, **options)
+        plan = Plans(app, WorkerOptions(queues=("q",), concurrency=1, worker="w", name="n")).of("t")
+        began, ran = time.monotonic(), 0
+        while ran < 300:
+            ran += conditions.admit(parse_call(build_message("t", task_id="a")), plan) is None
+        assert len(asked) <= 60
+        assert 300 / (time.monotonic() - began) <= 2000 * 1.15
+        app.close()
 
     def test_a_change_reaches_processes_that_run(self):
         changes = RateChanges()

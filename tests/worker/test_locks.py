@@ -112,6 +112,22 @@ def test_in_the_other_execution_modes(bench, execution):
     assert all(before[1] <= after[0] for before, after in pairwise(runs))
 
 
+@pytest.mark.integration
+def test_a_store_that_is_down_delays_and_loses_nothing(tmp_path, monkeypatch, new_redis):
+    store = new_redis()
+    monkeypatch.setenv("LONGSHORE_STORE_URL", store.url())
+    bench = Bench(tmp_path, f"sqlite:///{tmp_path}/b.db", f"sqlite:///{tmp_path}/r.db", monkeypatch, tasks.app, PATH)
+    with bench.worker("-c", "1", "-l", "debug") as worker:
+        worker.ready()
+        store.kill()
+        sent = tasks.report.delay("a", "late")
+        assert tasks.add.delay(1, 2).get(timeout=20) == 3, "others run meanwhile"
+        wait_for("it waits", lambda: "store does not answer" in worker.log, 20)
+        store.start()
+        assert sent.get(timeout=30) == "late"
+    bench.app.close()
+
+
 class TestWithoutAStore:
     def test_a_worker_says_so_at_its_start(self, monkeypatch):
         monkeypatch.delenv("LONGSHORE_RESULT_BACKEND", raising=False)
