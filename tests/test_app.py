@@ -90,7 +90,7 @@ def test_settings_of_celery_whose_purpose_holds_anyway_are_accepted(app):
     assert "broker_pool_limit" not in list(app.conf)
 
 
-@pytest.mark.parametrize("options", [{"link": None}, {"routing_key": "x"}])
+@pytest.mark.parametrize("options", [{"links": None}, {"routing_key": "x"}])
 def test_a_call_option_that_would_not_be_honored_is_refused(app, options):
     with pytest.raises(TypeError, match=r"task t: unknown option .*; there is queue, countdown"):
         app.send_task("t", **options)

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, overload
 from longshore import signals
 from longshore.brokers import open_broker
 from longshore.brokers.port import Broker, Outgoing
-from longshore.core.protocol import parse_call
-from longshore.core.settle import FAILURE, SUCCESS, Ignored, Retried, Succeeded
+from longshore.builtin_tasks import builtin_tasks
+from longshore.canvases import Canvases
 from longshore.exceptions import ImproperlyConfigured, NoResultBackend, NoStore
-from longshore.execution import Execution, Run, execute
 from longshore.manifests import PeriodicTask, default_name, entry_of, periodic_task
-from longshore.publishing import ALL, Publishing, call_options, published, utc_now
+from longshore.publishing import Publishing, call_options, published, utc_now
 from longshore.registry import TaskRegistry, apps, make_task
-from longshore.result import AsyncResult, EagerResult
+from longshore.result import AsyncResult, GroupResult, result_from_tuple
 from longshore.results import DISABLED, RPC, open_results
 from longshore.results.port import ResultBackend, ResultMeta
 from longshore.settings import Settings
+from longshore.signatures import Signature, signature
 from longshore.stores import open_store, store_url
 from longshore.stores.port import Store
 from longshore.task import Request
@@ -60,8 +60,10 @@ class Longshore:
         self.main = main
         given = {"broker_url": broker, "result_backend": backend, "include": tuple(include)}
         self.conf = Settings({**{key: value for key, value in given.items() if value}, **settings})
-        self.tasks = TaskRegistry()
+        self.tasks = TaskRegistry(builtin_tasks(self))
         self._publishing = Publishing(self.conf, self.tasks, self._reply_to)
+        self.canvases = Canvases(self, self._publishing)
+        """Carries out canvases."""
         self._lock = threading.RLock()
         self._broker: Broker | None = None
         self._backend: ResultBackend | None = None
@@ -266,15 +268,36 @@ class Longshore:
         message; raises `BrokerError` within the deadline (5 s) otherwise. Never touches the result backend.
         """
         if self.conf.task_always_eager:
-            return self.run_eagerly(self.tasks[name], args or (), kwargs or {}, options.get("task_id"))
+            result: AsyncResult = self.signature(name, args, kwargs).apply(**options)
+            return result
         outgoing = self.outgoing(name, args or (), kwargs or {}, **options)
         self.publish([outgoing])
-        return AsyncResult(outgoing.message.headers["id"], app=self)
+        return self._sent(outgoing, options)
 
-    def send_many(self, calls: Iterable[tuple[BaseTask | str, Sequence[Any]]], **options: Any) -> list[AsyncResult]:
-        """Send many calls, ``[(task, args), …]``, in few round trips; on an error some may be in the queue already."""
+    def _sent(self, outgoing: Outgoing, options: Mapping[str, Any]) -> AsyncResult:
+        sent = AsyncResult(outgoing.message.headers["id"], app=self)
+        if options.get("add_to_parent", True):
+            self.canvases.note_child(sent)
+        return sent
+
+    def signature(self, *args: Any, **kwargs: Any) -> Signature:
+        """Return a signature of this app; arguments as of `longshore.signature`."""
+        return signature(*args, **{**kwargs, "app": self})
+
+    def send_many(
+        self, calls: Iterable[Signature | tuple[BaseTask | str, Sequence[Any]]], **options: Any
+    ) -> list[AsyncResult]:
+        """Send many calls, signatures or ``(task, args)``, in few round trips and return their results' handles.
+
+        On an error some may be in the queue already.
+        """
+        calls = list(calls)
+        if any(isinstance(call, Signature) for call in calls):
+            sigs = [call if isinstance(call, Signature) else self.signature(call[0], call[1]) for call in calls]
+            return self.canvases.send_many(sigs, options)
+        plain = [call for call in calls if not isinstance(call, Signature)]
         chosen, now, outgoing = call_options("of send_many", options), utc_now(), self._publishing.outgoing
-        batch = [outgoing(task if isinstance(task, str) else task.name, args, {}, chosen, now) for task, args in calls]
+        batch = [outgoing(task if isinstance(task, str) else task.name, args, {}, chosen, now) for task, args in plain]
         self.publish(batch)
         return [AsyncResult(outgoing.message.headers["id"], app=self) for outgoing in batch]
 
@@ -301,10 +324,11 @@ class Longshore:
     ) -> AsyncResult:
         """Do what `send_task` does, without blocking the event loop; coroutines that send at once share round trips."""
         if self.conf.task_always_eager:
-            return self.run_eagerly(self.tasks[name], args or (), kwargs or {}, options.get("task_id"))
+            result: AsyncResult = self.signature(name, args, kwargs).apply(**options)
+            return result
         outgoing = self.outgoing(name, args or (), kwargs or {}, **options)
         await self._apublish(outgoing)
-        return AsyncResult(outgoing.message.headers["id"], app=self)
+        return self._sent(outgoing, options)
 
     async def _apublish(self, outgoing: Outgoing) -> None:
         from longshore.brokers.landing import arrival  # it loads asyncio, which who calls has loaded
@@ -319,24 +343,6 @@ class Longshore:
     def queue_for(self, name: str) -> str:
         """Return the queue of a task: its own, then `task_routes` (exact name, then patterns), then the default."""
         return self._publishing.queue_for(name)
-
-    def run_eagerly(
-        self, task: BaseTask, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str | None = None
-    ) -> AsyncResult:
-        """Run a task in this process through the worker's code, retries at once, and return its result."""
-        message = self.outgoing(task.name, args, kwargs, task_id=task_id).message
-        while True:
-            run = Run(
-                parse_call(message, ALL),
-                message,
-                queue=self.queue_for(task.name),
-                is_eager=True,
-                request_type=task.Request,
-            )
-            execution = execute(task, run)
-            if not isinstance(execution.outcome, Retried):
-                return _eager_result(self, run.call.id, execution)
-            message = execution.outcome.message
 
     # -- the store ---------------------------------------------------------------------------------------------------
 
@@ -391,6 +397,14 @@ class Longshore:
         """Return the handle of a call, by its id."""
         return AsyncResult(task_id, app=self)
 
+    def GroupResult(self, id: str | None = None, results: Iterable[Any] = ()) -> GroupResult:  # noqa: A002, N802
+        """Return the handle of a group."""
+        return GroupResult(id, results, app=self)
+
+    def result_from_tuple(self, stored: Any) -> Any:
+        """Return the handle of a result that Celery or a group wrote as a tuple."""
+        return result_from_tuple(stored, self)
+
     def store_state(self, task_id: str | None, state: str | None, meta: Any, request: Request) -> None:
         """Store a task's own state; see `BaseTask.update_state`."""
         if task_id is None or state is None:
@@ -409,15 +423,6 @@ class Longshore:
                 if resource is not None:
                     resource.close()
             self._broker = self._backend = self._store = self._has_replies = None
-
-
-def _eager_result(app: Longshore, task_id: str, execution: Execution) -> AsyncResult:
-    outcome = execution.outcome
-    status = SUCCESS if isinstance(outcome, Succeeded | Ignored) else FAILURE
-    if execution.error is not None and app.conf.task_eager_propagates:
-        raise execution.error
-    meta = ResultMeta(task_id=task_id, status=status, result=outcome.value if isinstance(outcome, Succeeded) else None)
-    return EagerResult(meta, app=app, error=execution.error)
 
 
 def _scheme(url: str) -> str:

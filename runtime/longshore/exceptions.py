@@ -149,6 +149,26 @@ class LockNotAcquired(TaskError):
     """The task's lock was not free within its `lock_blocking_timeout`: it has not run."""
 
 
+class ChordError(TaskError):
+    """A part of a chord's header failed: the body will not run."""
+
+
+class WouldBlock(ImproperlyConfigured, RuntimeError):
+    """A task waits for another one: a pool whose tasks wait for each other stands still."""
+
+
+class IncompleteStream(TaskError):
+    """A result that was to be collected is not there yet."""
+
+
+class Replaced(Ignore):
+    """Raised by `Task.replace`: another signature takes the task's place, id and all."""
+
+    def __init__(self, signature: Any) -> None:
+        super().__init__("replaced by another task")
+        self.signature = signature
+
+
 class SoftTimeLimitExceeded(TaskError):
     """Raised inside a task when its soft time limit is over."""
 

@@ -9,7 +9,7 @@ import inspect
 import logging
 import random
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, Self
@@ -27,6 +27,7 @@ from longshore.core.settle import (
     Ignored,
     Outcome,
     Rejected,
+    ReplacedBy,
     Retried,
     Stopped,
     Succeeded,
@@ -36,6 +37,7 @@ from longshore.exceptions import (
     Ignore,
     MaxRetriesExceededError,
     Reject,
+    Replaced,
     Retry,
     SoftTimeLimitExceeded,
     TaskRevokedError,
@@ -97,6 +99,11 @@ class Run:
             self.acknowledger(self.claim)
             self.acknowledged = True
 
+    @property
+    def children(self) -> Sequence[Any]:
+        """Results of the tasks that this run has sent, as tuples."""
+        return () if self._request is None else self._request.children
+
     def _make_request(self) -> Request:
         call, headers = self.call, self.call.headers
         return self.request_type(
@@ -119,6 +126,10 @@ class Run:
             replaced_task_nesting=headers.get("replaced_task_nesting") or 0,
             stamped_headers=headers.get("stamped_headers"),
             stamps=headers.get("stamps") or {},
+            callbacks=call.embed.get("callbacks"),
+            errbacks=call.embed.get("errbacks"),
+            chain=call.embed.get("chain"),
+            chord=call.embed.get("chord"),
             headers=headers,
             properties=call.properties,
             delivery_info={
@@ -232,6 +243,8 @@ def _ended_by(task: Task, run: Run, error: BaseException) -> Execution:
     if run.stopped:
         return Execution(Stopped(), error)
     match error:
+        case Replaced():
+            return _replaced(task, run, error)
         case Ignore():
             _tell_postrun(task, run, IGNORED, error)
             return Execution(Ignored())
@@ -242,6 +255,15 @@ def _ended_by(task: Task, run: Run, error: BaseException) -> Execution:
             return _retried(task, run, error)
         case _:
             return _raised(task, run, error)
+
+
+def _replaced(task: Task, run: Run, signal: Replaced) -> Execution:
+    try:
+        dump_body(signal.signature)  # what cannot be sent is the task's failure
+    except (TypeError, ValueError, RecursionError) as error:
+        return _failed(task, run, error)
+    _tell_postrun(task, run, IGNORED, signal)
+    return Execution(ReplacedBy(signal.signature))
 
 
 def _raised(task: Task, run: Run, error: BaseException) -> Execution:

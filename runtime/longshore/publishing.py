@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from longshore.brokers.port import Outgoing
+from longshore.core.canvas import as_list
 from longshore.core.limits import check_limits
 from longshore.core.locks import bound_name
-from longshore.core.protocol import build_message
+from longshore.core.protocol import build_message, parse_time
 from longshore.encoding import CONTENT_TYPES, decoded
 from longshore.exceptions import ImproperlyConfigured, MessageTooLarge
 from longshore.message import ONCE_HEADER, Message
@@ -63,6 +64,37 @@ class CallOptions(msgspec.Struct, frozen=True, kw_only=True):
     compression: str | None = None
     """gzip, bzip2 or lzma."""
 
+    link: Any = None
+    """A signature, or several, sent with the result when the task has succeeded."""
+    link_error: Any = None
+    """A signature, or several, called when the task failed for good."""
+    root_id: str | None = None
+    parent_id: str | None = None
+    chain: Sequence[Any] | None = None
+    """What comes next, the last first."""
+    chord: Mapping[str, Any] | None = None
+    """The body of the chord that the task is a part of."""
+    group_id: str | None = None
+    group_index: int | None = None
+    reply_to: str | None = None
+    replaced_task_nesting: int = 0
+    stamped_headers: Sequence[str] | None = None
+    """Names of the options that are stamps."""
+    stamps: Mapping[str, Any] | None = None
+    add_to_parent: bool = True
+    """Within a task: whether the call is one of its children."""
+
+    def embed(self) -> dict[str, Any] | None:
+        """Return what the message says of what comes after it; `None` for nothing."""
+        if not (self.link or self.link_error or self.chain or self.chord):
+            return None
+        return {
+            "callbacks": as_list(self.link) or None,
+            "errbacks": as_list(self.link_error) or None,
+            "chain": list(self.chain) if self.chain else None,
+            "chord": self.chord,
+        }
+
 
 OPTION_NAMES = CallOptions.__struct_fields__
 _KNOWN = frozenset(OPTION_NAMES)
@@ -71,10 +103,30 @@ _VARIANT = "89ab"
 
 def call_options(name: str, options: Mapping[str, Any]) -> CallOptions:
     """Return the options of a call of task `name`; raise `TypeError` for one that there is not."""
+    if "stamped_headers" in options:
+        options = _with_stamps(options)
     if unknown := options.keys() - _KNOWN:
         raise TypeError(f"task {name}: unknown option {', '.join(sorted(unknown))}; there is {', '.join(OPTION_NAMES)}")
     check_limits(options.get("time_limit"), options.get("soft_time_limit"))
     return CallOptions(**options)
+
+
+def read_options(options: Mapping[str, Any]) -> CallOptions:
+    """Return the options in a signature that came over the wire: Celery's others are left out, times may be text."""
+    if "stamped_headers" in options:
+        options = _with_stamps(options)
+    known = {name: value for name, value in options.items() if name in _KNOWN and value is not None}
+    for name in ("eta", "expires"):
+        if isinstance(known.get(name), str):
+            known[name] = parse_time(known[name], name)
+    return CallOptions(**known)
+
+
+def _with_stamps(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A signature holds its stamps among its options, and a list of their names."""
+    names = as_list(options["stamped_headers"])
+    stamps = {name: options[name] for name in names if name in options}
+    return {**{name: value for name, value in options.items() if name not in stamps}, "stamps": stamps}
 
 
 class Publishing:
@@ -100,13 +152,19 @@ class Publishing:
             eta=due,
             expires=_expiry(options.expires, now),
             priority=self._priority(options.priority),
-            root_id=request.root_id,
-            parent_id=request.id,
+            root_id=options.root_id or request.root_id,
+            parent_id=options.parent_id or request.id,
+            group=options.group_id,
+            group_index=options.group_index,
+            embed=options.embed(),
+            replaced_task_nesting=options.replaced_task_nesting,
+            stamped_headers=options.stamped_headers,
+            stamps=options.stamps,
             headers={**(options.headers or {}), **once} if once else options.headers,
             ignore_result=options.ignore_result,
             shadow=options.shadow,
             origin=_origin(),
-            reply_to=request.reply_to or self._reply_to(),
+            reply_to=options.reply_to or request.reply_to or self._reply_to(),
             argsrepr=options.argsrepr,
             kwargsrepr=options.kwargsrepr,
             time_limit=options.time_limit,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from longshore.apps import apps
 from longshore.core.limits import check_limits
 from longshore.encoding import CONTENT_TYPES
 from longshore.exceptions import DuplicateTask, ImproperlyConfigured, NotRegistered
@@ -16,43 +16,26 @@ if TYPE_CHECKING:
     from longshore.app import Longshore
 
 
+__all__ = ["TaskRegistry", "apps", "make_task"]
+
 _PYDANTIC = ("pydantic", "pydantic_strict", "pydantic_context", "pydantic_dump_kwargs")
-
-
-class Apps:
-    """The apps of this process, and the tasks that belong to every one of them."""
-
-    def __init__(self) -> None:
-        self.live: weakref.WeakSet[Longshore] = weakref.WeakSet()
-        self.shared: list[Callable[[Longshore], Task]] = []
-        self.current: Longshore | None = None
-
-    def add(self, app: Longshore) -> None:
-        """Declare the shared tasks in a new app; those to come will be declared there as well."""
-        for declare in self.shared:
-            declare(app)
-        self.live.add(app)
-
-    def share(self, declare: Callable[[Longshore], Task]) -> None:
-        """Declare a task in every app, those to come included."""
-        self.shared.append(declare)
-        for app in list(self.live):
-            declare(app)
-
-
-apps = Apps()
 
 
 class TaskRegistry(Mapping[str, Task]):
     """Name → task. A second function under a name is an error that names both places."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: Mapping[str, Callable[[], Task]] | None = None) -> None:
         self._tasks: dict[str, Task] = {}
+        self._hidden = dict(hidden or {})
+        """Makers of tasks that are there and not listed: what Celery's wire needs."""
+        self._made: dict[str, Task] = {}
 
     def __getitem__(self, name: str) -> Task:
         try:
             return self._tasks[name]
         except KeyError:
+            if name in self._hidden:
+                return self._hidden_task(name)
             raise NotRegistered(
                 f"no task {name!r} is registered; known: {', '.join(sorted(self._tasks)) or 'none'}"
             ) from None
@@ -64,7 +47,12 @@ class TaskRegistry(Mapping[str, Task]):
         return len(self._tasks)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._tasks
+        return name in self._tasks or name in self._hidden
+
+    def _hidden_task(self, name: str) -> Task:
+        if name not in self._made:
+            self._made[name] = self._hidden[name]()
+        return self._made[name]
 
     def register(self, task: Task) -> Task:
         """Add a task; the same function again (a module imported twice) is no duplicate."""

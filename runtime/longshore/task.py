@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from longshore.composing import Composing
 from longshore.core.backoff import retry_delay
 from longshore.core.limits import Limits
 from longshore.core.locks import DEFAULT_TIMEOUT_SECONDS, LockPolicy, check_template, lock_policy
@@ -91,6 +92,18 @@ class Request:
     is_eager: bool = False
     called_directly: bool = True
     utc: bool = True
+    callbacks: Sequence[Any] | None = None
+    """Signatures sent with the result when this task has succeeded."""
+    errbacks: Sequence[Any] | None = None
+    """Signatures called when this task failed for good."""
+    chain: Sequence[Any] | None = None
+    """What comes after this task, the last first."""
+    chord: Any = None
+    """The body of the chord that this task is a part of."""
+    children: list[Any] = field(default_factory=list)
+    """Results of the tasks that this one has sent."""
+    added: int = 0
+    """How many parts this task has added to its chord."""
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute by name, or a header that the caller added."""
@@ -144,7 +157,7 @@ def current_request() -> Request:
     return _NO_REQUEST if run is None else run.request
 
 
-class Task:
+class Task(Composing):
     """Base of every task. Subclass it (`base=`, `task_cls=`) for handlers or attributes kept for a process's life."""
 
     Request: type[Request] = Request
@@ -179,6 +192,8 @@ class Task:
     """gzip, bzip2 or lzma; the app's `task_compression` where it is not said."""
     track_started: bool | None = None
     ignore_result: bool | None = None
+    trail: bool = True
+    """Whether the tasks that a run sends are kept with its result, as its `children`."""
     throws: tuple[type[BaseException], ...] = ()
     """Expected exceptions: logged in one line, without a traceback."""
     expires: float | datetime | None = None
@@ -234,8 +249,8 @@ class Task:
         args, kwargs = args or (), kwargs or {}
         self.check_arguments(args, kwargs)
         if self.app.conf.task_always_eager:
-            return self.apply(args, kwargs, task_id=options.get("task_id"))
-        return self.app.send_task(self.name, args, kwargs, **{**self._defaults(), **options})
+            return self.apply(args, kwargs, **options)
+        return self.app.send_task(self.name, args, kwargs, **{**self.defaults(), **options})
 
     async def adelay(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """Send the task from a coroutine: the short form of `aapply_async(args, kwargs)`."""
@@ -248,18 +263,20 @@ class Task:
         args, kwargs = args or (), kwargs or {}
         self.check_arguments(args, kwargs)
         if self.app.conf.task_always_eager:
-            return self.apply(args, kwargs, task_id=options.get("task_id"))
-        return await self.app.asend_task(self.name, args, kwargs, **{**self._defaults(), **options})
+            return self.apply(args, kwargs, **options)
+        return await self.app.asend_task(self.name, args, kwargs, **{**self.defaults(), **options})
 
-    def _defaults(self) -> dict[str, Any]:
+    def defaults(self) -> dict[str, Any]:
+        """Return the options that the task itself says."""
         named = ("queue", "priority", "expires", "serializer", "compression")
         return {name: value for name in named if (value := getattr(self, name)) is not None}
 
     def apply(
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, *, task_id: str | None = None
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> AsyncResult:
-        """Run the task here and now, as a worker would, and return its result."""
-        return self.app.run_eagerly(self, args or (), kwargs or {}, task_id)
+        """Run the task here and now, as a worker would, with all that follows it, and return its result."""
+        result: AsyncResult = self.signature(args, kwargs).apply(**options)
+        return result
 
     def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise `TypeError` when the function cannot be called with these arguments."""

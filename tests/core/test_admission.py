@@ -56,12 +56,12 @@ def test_an_unknown_task_is_parked_ever_longer_and_buried_after_its_grace():
     assert isinstance(decide(parked, now=much_later), Bury)
 
 
-@pytest.mark.parametrize("part", ["callbacks", "errbacks", "chain", "chord"])
-def test_what_comes_after_a_task_is_never_dropped_silently(part):
-    decision = decide(call(embed={part: [{"task": "next"}]}))
-    assert isinstance(decision, Bury)
-    assert part in decision.message
-    assert decide(call(embed={"callbacks": None, "errbacks": [], "chain": None, "chord": None})) == Run()
+def test_a_part_of_a_chord_needs_a_worker_that_can_join():
+    one = call(embed={"chord": {"task": "body"}})
+    assert isinstance(decide(one), Run)
+    refused = admit(one, 0, {"known"}, POLICY, NOW, can_join=False)
+    assert isinstance(refused, Bury)
+    assert refused.reason == "NoResultBackend"
 
 
 @given(st.dictionaries(st.text(max_size=5), st.none() | st.integers(0, 10), max_size=3))

@@ -61,8 +61,8 @@ def test_a_backend_joins_as_the_pure_join_does(results, story):
             model = model.start(n)
             results.start_chords({gid: n}, anew=False, expires=60)
         elif event == "grow":
-            model = model.grow(n)
-            results.grow_chord(gid, n, expires=60)
+            model = model.grow(f"added{n}")
+            results.grow_chord(gid, f"added{n}", expires=60)
         else:
             holder = Part(gid, "a", n, "SUCCESS").claimant
             model = model.finish(holder)

@@ -19,10 +19,6 @@ PARK_GRACE_SECONDS = 24 * 3600.0
 """How long an unknown task waits for a worker that knows it (a rolling update, decided generously)."""
 
 
-_CANVAS = ("callbacks", "chain", "chord", "errbacks")
-"""Parts of a message that say what comes after its task. Running the task and dropping them would lose work."""
-
-
 @dataclass(frozen=True, slots=True)
 class Run:
     """Execute it now."""
@@ -107,6 +103,7 @@ def admit(
     now: datetime,
     *,
     revoked: bool = False,
+    can_join: bool = True,
 ) -> Admission:
     """Decide about one call that had `deliveries` started executions before."""
     if call.sentence is not None and (sentence := parse_sentence(call.sentence)) is not None:
@@ -118,11 +115,8 @@ def admit(
         )
     if (over := _over(call, now, revoked=revoked)) is not None:
         return over
-    if any(call.embed.values()) and (canvas := sorted(part for part in _CANVAS if call.embed.get(part))):
-        return Bury(
-            "CanvasNotSupported",
-            f"the message carries {', '.join(canvas)}, which this version cannot carry on; it runs on a Celery worker",
-        )
+    if not can_join and call.embed.get("chord"):
+        return Bury("NoResultBackend", "a part of a chord needs results, and this worker has none: set result_backend")
     if call.eta is not None and call.eta > now:
         return Wait(call.eta.timestamp())
     return _RUN if call.name in known else _unknown(call, now.timestamp())

@@ -39,6 +39,13 @@ class Place:
     embed: Mapping[str, Any] = field(default_factory=dict)
     nesting: int = 0
     """How often the task has been replaced."""
+    reply_to: str | None = None
+    """Where results go that are sent to their caller."""
+
+    def family(self) -> dict[str, Any]:
+        """Return the options that a task hands on to what it calls."""
+        family = {"parent_id": self.task_id, "root_id": self.root_id or self.task_id}
+        return {**family, "reply_to": self.reply_to} if self.reply_to else family
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,7 @@ class OtherState:
     task_id: str
     group_id: str | None
     state: State
+    reply_to: str | None = None
 
 
 @dataclass(slots=True)
@@ -84,7 +92,7 @@ def after_success(place: Place, value: Any) -> Aftermath:
     """Return what follows a task that returned `value`."""
     after = Aftermath()
     new_id = ids_after(place.task_id, "success").__next__
-    family = {"parent_id": place.task_id, "root_id": place.root_id or place.task_id}
+    family = place.family()
     for callback in as_list(place.embed.get("callbacks")):
         after.send(callback, (value,), family, new_id)
     if chain := as_list(place.embed.get("chain")):
@@ -186,7 +194,7 @@ def _fail_task(after: Aftermath, options: Mapping[str, Any], state: State) -> No
     task_id, group_id, body = options.get("task_id"), options.get("group_id"), options.get("chord")
     if not task_id:
         return
-    after.states.append(OtherState(task_id, group_id, state))
+    after.states.append(OtherState(task_id, group_id, state, options.get("reply_to")))
     if body and group_id:
         part = Part(group_id, task_id, options.get("group_index"), state.status, state.result)
         after.parts.append(Ended(part, body))

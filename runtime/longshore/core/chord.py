@@ -65,7 +65,7 @@ class Progress:
 
     parts: dict[tuple[int | None, str], Part] = field(default_factory=dict)
     size: int | None = None
-    grown: int = 0
+    added: frozenset[str] = frozenset()
     holder: str | None = None
     held_until: float = 0.0
     is_done: bool = False
@@ -74,16 +74,16 @@ class Progress:
         """Note how many parts are on their way; saying it again changes nothing."""
         return replace(self, size=size)
 
-    def grow(self, by: int) -> Progress:
-        """Await more parts (`add_to_chord`)."""
-        return replace(self, grown=self.grown + by)
+    def grow(self, task_id: str) -> Progress:
+        """Await one more part (`add_to_chord`); saying it again changes nothing."""
+        return replace(self, added=self.added | {task_id})
 
     def count(self, part: Part, now: float) -> tuple[Progress, Counted]:
         """Take in a part, and say what is to be done about the body."""
         if self.is_done:
             return self, Over()
         after = replace(self, parts={(part.index, part.task_id): part, **self.parts})
-        if after.size is None or len(after.parts) < after.size + after.grown:
+        if after.size is None or len(after.parts) < after.size + len(after.added):
             return after, Waiting()
         if after.holder not in {None, part.claimant} and now < after.held_until:
             return after, Taken()

@@ -78,6 +78,9 @@ def build_message(
     reply_to: str = "",
     argsrepr: str | None = None,
     kwargsrepr: str | None = None,
+    replaced_task_nesting: int = 0,
+    stamped_headers: Sequence[str] | None = None,
+    stamps: Mapping[str, Any] | None = None,
     serializer: str = "json",
     compression: str | None = None,
 ) -> Message:
@@ -104,9 +107,9 @@ def build_message(
         "argsrepr": shortened(repr(tuple(args)) if argsrepr is None else argsrepr),
         "kwargsrepr": shortened(repr(dict(kwargs)) if kwargsrepr is None else kwargsrepr),
         "origin": origin,
-        "replaced_task_nesting": 0,
-        "stamped_headers": None,
-        "stamps": {},
+        "replaced_task_nesting": replaced_task_nesting,
+        "stamped_headers": list(stamped_headers) if stamped_headers else None,
+        "stamps": dict(stamps or {}),
     }
     if ignore_result is not None:
         all_headers["ignore_result"] = ignore_result

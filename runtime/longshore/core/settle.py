@@ -7,6 +7,7 @@ and never a loss.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -82,7 +83,14 @@ class Stopped:
     """Somebody had it ended while it ran."""
 
 
-Outcome = Succeeded | Failed | Retried | Ignored | Rejected | Stopped
+@dataclass(frozen=True, slots=True)
+class ReplacedBy:
+    """The task handed its place, its id included, to another signature."""
+
+    signature: Mapping[str, Any]
+
+
+Outcome = Succeeded | Failed | Retried | Ignored | Rejected | Stopped | ReplacedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,8 @@ class State:
     status: str
     result: Any = None
     traceback: str | None = None
+    children: tuple[Any, ...] = ()
+    """Results of the tasks that this one sent, as tuples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +149,8 @@ def settle(
     match outcome:
         case Succeeded(value):
             return succeeded(value)
-        case Ignored() | Stopped():
-            return _IGNORED if isinstance(outcome, Ignored) else _STOPPED
+        case Ignored() | ReplacedBy() | Stopped():
+            return _STOPPED if isinstance(outcome, Stopped) else _IGNORED
         case Retried(failure, again, where, due_at):
             return Verdict((Send(where, again, due_at),), State(RETRY, failure.as_result(), failure.traceback))
         case Rejected(reason, True) if ack.late:

@@ -64,8 +64,8 @@ class ChordBackend(ResultBackend, Protocol):
         `anew` forgets what is there of an earlier run with the same id; without it, a chord that is over stays over.
         """
 
-    def grow_chord(self, group_id: str, by: int, *, expires: float | None) -> None:
-        """Await more parts in a chord."""
+    def grow_chord(self, group_id: str, task_id: str, *, expires: float | None) -> None:
+        """Await one more part in a chord; saying it again for the same one changes nothing."""
 
     def count_parts(self, parts: Sequence[Part], *, expires: float | None) -> list[Counted]:
         """Take in parts that have ended; each answer says what is to be done about its chord's body."""

@@ -35,9 +35,9 @@ class RedisChords:
         entries = [(self._key(group_id), size) for group_id, size in chords.items()]
         self._server.run("chord_start", entries, anew, _seconds(expires))
 
-    def grow_chord(self, group_id: str, by: int, *, expires: float | None) -> None:
-        """Await more parts."""
-        self._server.run("chord_grow", self._key(group_id), by, _seconds(expires))
+    def grow_chord(self, group_id: str, task_id: str, *, expires: float | None) -> None:
+        """Await one more part."""
+        self._server.run("chord_grow", self._key(group_id), task_id, _seconds(expires))
 
     def count_parts(self, parts: Sequence[Part], *, expires: float | None) -> list[Counted]:
         """Take in parts, by one script."""

@@ -57,9 +57,9 @@ class ClusterResults:
         for group_id, size in chords.items():
             self._of(group_id).start_chords({group_id: size}, anew=anew, expires=expires)
 
-    def grow_chord(self, group_id: str, by: int, *, expires: float | None) -> None:
+    def grow_chord(self, group_id: str, task_id: str, *, expires: float | None) -> None:
         """Await more parts."""
-        self._of(group_id).grow_chord(group_id, by, expires=expires)
+        self._of(group_id).grow_chord(group_id, task_id, expires=expires)
 
     def count_parts(self, parts: Sequence[Part], *, expires: float | None) -> list[Counted]:
         """Take in parts, one after the other: each may be of another chord."""

@@ -29,6 +29,9 @@ _LONGEST_WAIT = 0.5
 class RPCResults:
     """The port's `ResultBackend`; `broker` opens the app's broker when it is needed."""
 
+    may_be_polled = False
+    """Each result is handed to one caller: nobody else can look whether a chord's parts have ended."""
+
     def __init__(self, broker: Callable[[], Broker], *, persistent: bool = False) -> None:
         self.url = "rpc://"
         self._broker = broker

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
 _NO_POSITION = 2**62
+_ADDED = -1
+"""The position of a row that says which part was added to a chord."""
 
 
 class SQLChords:
@@ -48,12 +50,15 @@ class SQLChords:
 
         self._database.run(work)
 
-    def grow_chord(self, group_id: str, by: int, *, expires: float | None) -> None:
-        """Await more parts."""
+    def grow_chord(self, group_id: str, task_id: str, *, expires: float | None) -> None:
+        """Await one more part."""
+        rows = table("longshore_chord_parts")
+        one = {"group_id": group_id, "position": _ADDED, "task_id": task_id, "body": b""}
 
         def work(connection: Connection) -> None:
             row = self._note(connection, group_id, _until(self._database.now(connection), expires))
-            _update(connection, group_id, grown=row["grown"] + by)
+            if connection.execute(self._database.insert_if_missing(rows).values(one)).rowcount > 0:
+                _update(connection, group_id, grown=row["grown"] + 1)
 
         self._database.run(work)
 
@@ -134,7 +139,7 @@ class SQLChords:
         position = _NO_POSITION if part.index is None else part.index
         one = {"group_id": part.group_id, "position": position, "task_id": part.task_id, "body": body}
         connection.execute(self._database.insert_if_missing(rows).values(one))
-        mine = rows.c.group_id == part.group_id
+        mine = (rows.c.group_id == part.group_id) & (rows.c.position != _ADDED)
         count: int = connection.execute(select(func.count()).select_from(rows).where(mine)).scalar_one()
         if chord["size"] is None or count < chord["size"] + chord["grown"]:
             return Waiting()

@@ -19,21 +19,31 @@ from longshore.message import dump_body, load_text
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS chords(
-  group_id TEXT PRIMARY KEY, size INTEGER, grown INTEGER NOT NULL DEFAULT 0, holder TEXT,
+  group_id TEXT PRIMARY KEY, size INTEGER, holder TEXT,
   held_until INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, expires_at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS chords_expiry ON chords(expires_at) WHERE expires_at > 0;
 CREATE TABLE IF NOT EXISTS chord_parts(
   group_id TEXT NOT NULL, position INTEGER NOT NULL, task_id TEXT NOT NULL, body BLOB NOT NULL,
   PRIMARY KEY (group_id, position, task_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chord_additions(
+  group_id TEXT NOT NULL, task_id TEXT NOT NULL, PRIMARY KEY (group_id, task_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS saved_groups(
   group_id TEXT PRIMARY KEY, body TEXT NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
 """
 _NOTE = """
 INSERT INTO chords(group_id, expires_at) VALUES (?1, ?2) ON CONFLICT(group_id) DO UPDATE SET expires_at = ?2
-RETURNING size, grown, holder, held_until, done
+RETURNING size, holder, held_until, done
 """
-_FORGET = ("DELETE FROM chords WHERE group_id = ?", "DELETE FROM chord_parts WHERE group_id = ?")
+_FORGET = (
+    "DELETE FROM chords WHERE group_id = ?",
+    "DELETE FROM chord_parts WHERE group_id = ?",
+    "DELETE FROM chord_additions WHERE group_id = ?",
+)
 _EXPIRED = "SELECT group_id FROM chords WHERE expires_at > 0 AND expires_at <= ? LIMIT 100"
+_COUNTS = """
+SELECT (SELECT count(*) FROM chord_parts WHERE group_id = ?1),
+  (SELECT count(*) FROM chord_additions WHERE group_id = ?1)
+"""
 _NO_POSITION = 2**62
 
 T = TypeVar("T")
@@ -60,12 +70,12 @@ class SQLiteChords:
 
         self._write(work)
 
-    def grow_chord(self, group_id: str, by: int, *, expires: float | None) -> None:
-        """Await more parts."""
+    def grow_chord(self, group_id: str, task_id: str, *, expires: float | None) -> None:
+        """Await one more part."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_NOTE, (group_id, _until(_now(), expires))).fetchall()
-            connection.execute("UPDATE chords SET grown = grown + ? WHERE group_id = ?", (by, group_id))
+            connection.execute("INSERT OR IGNORE INTO chord_additions VALUES (?, ?)", (group_id, task_id))
 
         self._write(work)
 
@@ -85,7 +95,8 @@ class SQLiteChords:
                 (_until(_now(), expires), group_id, claimant),
             )
             if marked.rowcount:
-                connection.execute(_FORGET[1], (group_id,))
+                for statement in _FORGET[1:]:
+                    connection.execute(statement, (group_id,))
 
         self._write(work)
 
@@ -122,7 +133,7 @@ class SQLiteChords:
 
 
 def _count(connection: sqlite3.Connection, part: Part, now: int, expires_at: int) -> Counted:
-    [(size, grown, holder, held_until, done)] = connection.execute(_NOTE, (part.group_id, expires_at)).fetchall()
+    [(size, holder, held_until, done)] = connection.execute(_NOTE, (part.group_id, expires_at)).fetchall()
     if done:
         return Over()
     position = _NO_POSITION if part.index is None else part.index
@@ -130,9 +141,8 @@ def _count(connection: sqlite3.Connection, part: Part, now: int, expires_at: int
     connection.execute(
         "INSERT OR IGNORE INTO chord_parts VALUES (?, ?, ?, ?)", (part.group_id, position, part.task_id, body)
     )
-    counting = "SELECT count(*) FROM chord_parts WHERE group_id = ?"
-    [(count,)] = connection.execute(counting, (part.group_id,)).fetchall()
-    if size is None or count < size + grown:
+    [(count, added)] = connection.execute(_COUNTS, (part.group_id,)).fetchall()
+    if size is None or count < size + added:
         return Waiting()
     if holder not in {None, part.claimant} and now < held_until:
         return Taken()

@@ -15,12 +15,14 @@ import msgspec
 
 from longshore.app import Longshore
 from longshore.brokers.port import Claim, Consumer, Outgoing, Settlement
+from longshore.core.aftermath import Aftermath
 from longshore.core.backoff import reconnect_delay
 from longshore.core.protocol import TaskCall
 from longshore.core.readahead import HORIZON_SECONDS, LIMIT
 from longshore.core.settle import State, Verdict
 from longshore.exceptions import BackendError, BrokerError
 from longshore.results.port import ResultBackend, ResultMeta
+from longshore.worker.chords import Chords, Following
 from longshore.worker.plan import Plans
 
 logger = logging.getLogger("longshore.worker")
@@ -33,6 +35,8 @@ class Ending(NamedTuple):
     call: TaskCall | None
     verdict: Verdict
     acknowledged: bool
+    aftermath: Aftermath | None = None
+    """What else follows, besides the messages of the verdict."""
 
 
 class Endings:
@@ -42,6 +46,7 @@ class Endings:
         self._app = app
         self._plans = plans
         self._pause = pause
+        self._chords = Chords(app)
         self.stored_with_settlement = _backend_beside_broker(app)
         """The backend into which settlements store their results; `None` where results are stored first."""
         self._is_extended = app.conf.result_extended
@@ -70,6 +75,7 @@ class Endings:
         if not self._waiting:
             return
         self._store_results()
+        self._join_chords()
         early = [ending for ending in self._waiting if ending.acknowledged and ending.verdict.sends]
         late = [ending for ending in self._waiting if not ending.acknowledged]
         self._waiting = early
@@ -80,7 +86,7 @@ class Endings:
             self._waiting.pop(0)
 
     def _settlement(self, ending: Ending) -> Settlement:
-        claim, call, verdict, _ = ending
+        claim, call, verdict = ending.claim, ending.call, ending.verdict
         if call is None or verdict.state is None or not self._goes_with_settlement(ending):
             return Settlement(claim, _outgoing(verdict), verdict.give_back, verdict.counted)
         meta, expires = self._meta(claim, call, verdict.state), self._app.conf.result_expires
@@ -126,7 +132,7 @@ class Endings:
                 break
             except BrokerError as error:
                 failures += 1
-                if not self._waiting:
+                if not any(ending.acknowledged for ending in self._waiting):
                     logger.warning("not settled at the end: %s; these tasks run again", error)
                     break
                 if failures == 1:
@@ -144,15 +150,35 @@ class Endings:
             and self._plans.keeps_result_of(ending.call)
             and not self._goes_with_settlement(ending)
         ]
+        if metas:
+            expires = self._app.conf.result_expires
+            self._hold_until(lambda: self._app.backend.store(metas, expires=expires), len(metas))
+
+    def _join_chords(self) -> None:
+        """What a chord needs to know it knows before the messages of its parts are gone."""
+        followings = [
+            Following(
+                ending.aftermath,
+                ending.claim.queue,
+                ending.call.root_id,
+                ending.call.properties.get("reply_to") or None,
+            )
+            for ending in self._waiting
+            if ending.aftermath is not None and ending.call is not None
+        ]
+        if followings:
+            self._hold_until(lambda: self._chords.carry_out(followings), len(followings))
+
+    def _hold_until(self, stored: Callable[[], None], tasks: int) -> None:
         failures = 0
-        while metas:
+        while True:
             try:
-                self._app.backend.store(metas, expires=self._app.conf.result_expires)
+                stored()
                 return
             except BackendError as error:
                 failures += 1
                 if failures == 1:
-                    logger.warning("results cannot be stored: %s; holding %d tasks until they can", error, len(metas))
+                    logger.warning("results cannot be stored: %s; holding %d tasks until they can", error, tasks)
                 if self._pause(reconnect_delay(failures)):
                     raise
 
@@ -184,4 +210,5 @@ def meta_of(call: TaskCall, state: State) -> ResultMeta:
         group_id=call.group,
         parent_id=call.parent_id,
         reply_to=call.properties.get("reply_to") or None,
+        children=list(state.children),
     )

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from longshore import signals
@@ -30,6 +30,7 @@ from longshore.worker.board import Pen, about
 from longshore.worker.conditions import Conditions
 from longshore.worker.copies import dump_copy
 from longshore.worker.endings import Ending, Endings, meta_of
+from longshore.worker.following import Following, with_followers
 from longshore.worker.locks import Hold
 from longshore.worker.options import WorkerOptions
 from longshore.worker.plan import Plans, TaskPlan
@@ -75,6 +76,7 @@ class Runs:
         """Set by the process that has the consumer."""
         self._revoked = revoked
         self._guard = guard
+        self._following = Following(app)
 
     # -- before ------------------------------------------------------------------------------------------------------
 
@@ -88,7 +90,8 @@ class Runs:
                 claim.message = upgraded(claim.message, self._accept)
             call = parse_call(claim.message, self._accept)
             revoked = self._revoked.any and self._revoked.is_revoked(call.id, call.headers)
-            admission = admit(call, claim.deliveries, self._app.tasks, dead, now, revoked=revoked)
+            can_join = self._app.has_backend
+            admission = admit(call, claim.deliveries, self._app.tasks, dead, now, revoked=revoked, can_join=can_join)
         except MessageError as error:
             admission = Bury("Undecodable", str(error))
         if call is not None and isinstance(admission, RunNow):
@@ -101,7 +104,11 @@ class Runs:
         self._tell(claim, call, admission)
         if call is not None and isinstance(admission, Park):
             pen.parked(call.name)
-        self._endings.add(Ending(claim, call, self._refused(claim, call, admission, now), acknowledged=False))
+        verdict = self._refused(claim, call, admission, now)
+        followed = self._following.after_refusal(call, verdict)
+        if followed is not None:
+            verdict = replace(verdict, sends=(*verdict.sends, *followed.sends))
+        self._endings.add(Ending(claim, call, verdict, False, followed and followed.aftermath))
         return None
 
     def _refused(self, claim: Claim, call: TaskCall | None, refusal: Refusal | Doomed, now: datetime) -> Verdict:
@@ -218,13 +225,16 @@ class Runs:
         assert execution is not None
         if prepared.hold is not None:
             self._free([prepared])
-        outcome = execution.outcome
+        followed = self._following.after_run(prepared.run, execution)
+        outcome, after = followed.outcome, followed.aftermath
         verdict = succeeded(outcome.value) if isinstance(outcome, Succeeded) else self._settled(prepared, outcome)
         if isinstance(outcome, Stopped):
             self._tell_revoked(claim, prepared.run.call, terminated=True, signum=None, expired=False)
+        if after is not None or prepared.run.children:
+            verdict = with_followers(verdict, followed, prepared.run)
         if _is_told(outcome):
             _log(prepared, execution)
-        self._endings.add(Ending(claim, prepared.run.call, verdict, acknowledged=prepared.run.acknowledged))
+        self._endings.add(Ending(claim, prepared.run.call, verdict, prepared.run.acknowledged, after))
 
     def _settled(self, prepared: Prepared, outcome: Outcome) -> Verdict:
         ack = prepared.plan.ack.after(acknowledged=prepared.run.acknowledged)
