@@ -52,12 +52,17 @@ class SQLChords:
 
     def grow_chord(self, group_id: str, task_id: str, *, expires: float | None) -> None:
         """Await one more part."""
+        from sqlalchemy import select
+
         rows = table("longshore_chord_parts")
         one = {"group_id": group_id, "position": _ADDED, "task_id": task_id, "body": b""}
+        mine = (rows.c.group_id == group_id, rows.c.position == _ADDED, rows.c.task_id == task_id)
+        known = select(rows.c.task_id).where(*mine)
 
         def work(connection: Connection) -> None:
             row = self._note(connection, group_id, _until(self._database.now(connection), expires))
-            if connection.execute(self._database.insert_if_missing(rows).values(one)).rowcount > 0:
+            if connection.execute(known).first() is None:  # the chord's row is locked
+                connection.execute(rows.insert().values(one))
                 _update(connection, group_id, grown=row["grown"] + 1)
 
         self._database.run(work)
