@@ -6,8 +6,6 @@ Every worker on the app's broker hears it, Longshore's and Celery's alike (on SQ
 
 from __future__ import annotations
 
-import fnmatch
-import re
 import time
 import uuid
 import warnings
@@ -312,16 +310,6 @@ def flatten_reply(replies: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             warnings.warn(text, DuplicateNodenameWarning, stacklevel=3)
         nodes.update(reply)
     return nodes
-
-
-def match(name: str, pattern: str, matcher: str) -> bool:
-    """Whether a node's name matches: `matcher` is ``glob`` or ``pcre``."""
-    if matcher == "glob":
-        return fnmatch.fnmatchcase(name, pattern)
-    try:
-        return matcher == "pcre" and re.match(pattern, name) is not None
-    except re.error:
-        return False
 
 
 def _collect(

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from longshore.brokers.control import EVERYTHING, ControlLine, Event, Names, open_control
+from longshore.brokers.control import EVERYTHING, ControlLine, Event, Names, open_control, utc_offset
 from longshore.exceptions import BrokerError
 
 if TYPE_CHECKING:
@@ -30,15 +30,9 @@ _MOST_WAITING = 10_000
 _TOGETHER = 20
 """Events of one message: with tracebacks they stay below what a datagram takes."""
 _GATHERED_SECONDS = 0.05
-_HOUR = 3600
 
 EventDict = dict[str, Any]
 Handler = Callable[[EventDict], object]
-
-
-def utc_offset() -> int:
-    """Return how many hours the clock here is behind UTC, as Celery writes it."""
-    return (time.altzone if time.localtime().tm_isdst > 0 else time.timezone) // _HOUR
 
 
 # -- sending ---------------------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ process that forks leaves its lines to the parent.
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
@@ -22,12 +23,12 @@ from longshore.core.protocol import parse_time
 from longshore.exceptions import MessageError
 from longshore.message import Message
 
+_HOUR = 3600
 EVERYTHING = "#"
 """The topic of a listener that wants every event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(NamedTuple):
     """What the exchanges are called, and how long queues of listeners live; Celery's settings of these names."""
 
     control: str = "celery"
@@ -136,6 +137,21 @@ class ControlLine(Protocol):
 
     def abandon(self) -> None:
         """Let go of a parent's connection in a forked child."""
+
+
+def match(name: str, pattern: str, matcher: str) -> bool:
+    """Whether a node's name matches: `matcher` is ``glob`` or ``pcre``."""
+    if matcher == "glob":
+        return fnmatch.fnmatchcase(name, pattern)
+    try:
+        return matcher == "pcre" and re.match(pattern, name) is not None
+    except re.error:
+        return False
+
+
+def utc_offset() -> int:
+    """Return how many hours the clock here is behind UTC, as Celery writes it into events."""
+    return (time.altzone if time.localtime().tm_isdst > 0 else time.timezone) // _HOUR
 
 
 def waiting_for(queue: str, message: Message) -> Waiting | None:

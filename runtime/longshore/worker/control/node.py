@@ -16,10 +16,8 @@ from typing import Any
 
 from longshore import __version__
 from longshore.app import Longshore
-from longshore.brokers.control import Event, Mail, Names, open_control
-from longshore.control import match
+from longshore.brokers.control import Event, Mail, Names, match, open_control, utc_offset
 from longshore.core.backoff import reconnect_delay
-from longshore.events import utc_offset
 from longshore.exceptions import BrokerError, LongshoreError
 from longshore.worker.board import Board
 from longshore.worker.control import panel
