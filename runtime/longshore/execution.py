@@ -50,6 +50,13 @@ from longshore.task import ExceptionInfo, Request, Task, current_run
 logger = logging.getLogger(__name__)
 
 
+class Witness(Protocol):
+    """Sees what happens to a run from outside its process."""
+
+    def acknowledged(self) -> None:
+        """From now on nobody else has its message."""
+
+
 class Guard(Protocol):
     """Interrupts a run when its soft time limit is over: `SoftTimeLimitExceeded` is raised inside the task.
 
@@ -80,6 +87,7 @@ class Run:
     acknowledger: Callable[[Any], None] | None = None
     """Acknowledges the claim before the run has ended; called by the task, in whatever thread that runs."""
     acknowledged: bool = False
+    witness: Witness | None = None
     limits: Limits = NO_LIMITS
     guard: Guard | None = None
     stopped: bool = False
@@ -98,6 +106,8 @@ class Run:
         if self.acknowledger is not None and not self.acknowledged:
             self.acknowledger(self.claim)
             self.acknowledged = True
+            if self.witness is not None:
+                self.witness.acknowledged()
 
     @property
     def children(self) -> Sequence[Any]:

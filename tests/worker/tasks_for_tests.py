@@ -301,3 +301,10 @@ def kept_on_timeout():
 def sometimes_long(name, seconds):
     note(f"begin {name}")
     time.sleep(seconds)
+
+
+@app.task(bind=True, acks_late=True)
+def acknowledges_and_dies(self):
+    note("begun")
+    self.acknowledge()
+    os.kill(os.getpid(), signal.SIGKILL)

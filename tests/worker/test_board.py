@@ -1,6 +1,7 @@
 """The board says what a child holds as soon as that is nothing: an idle worker that looks busy is never scaled in."""
 
-from longshore.worker.board import About, Board, about
+from longshore.worker.about import About, about
+from longshore.worker.board import Board
 
 
 def test_what_is_held_is_seen_when_a_task_starts_and_at_once_when_it_is_nothing():

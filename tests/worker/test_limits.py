@@ -159,6 +159,13 @@ def test_an_early_acknowledged_task_whose_process_died_has_failed_too(bench):
     assert isinstance(result.result, WorkerLostError)
 
 
+@ON_SQLITE
+def test_a_task_that_acknowledged_itself_and_died_has_failed_too(bench):
+    with bench.worker("-c", "1"), pytest.raises(WorkerLostError, match="signal 9"):
+        tasks.acknowledges_and_dies.delay().get(timeout=20)
+    assert bench.effects() == ["begun"]
+
+
 # -- per-child limits ----------------------------------------------------------------------------------------------
 
 

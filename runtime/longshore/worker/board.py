@@ -6,18 +6,19 @@ supervisor reads it for reports and probes, and after a death, to know which tas
 
 from __future__ import annotations
 
-import json
 import mmap
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+
+from longshore.worker.about import About
 
 _HEAD_BYTES = 64  # for all: whether task events are wanted, the logical clock
 _CLOCK = struct.Struct("<Q")
 _CLOCK_AT = 8
 _NUMBERS = struct.Struct("<QQQdB")  # processed, failed, held, started_at (monotonic; 0 = idle), state
+_STATE_AT = _NUMBERS.size - 1
 _ID_BYTES = 256
 _SLOT_BYTES = 4096
 _LENGTH = struct.Struct("<H")
@@ -38,42 +39,6 @@ _ABOUT_AT = 512
 _ABOUT_BYTES = _SLOT_BYTES - _ABOUT_AT - _LENGTH.size
 _SPARE_SLOTS = 256
 """How many slots a worker may grow by; memory that nobody writes costs nothing."""
-_SEPARATOR = "\0"
-
-
-class About(NamedTuple):
-    """What a run says of itself, for whoever looks at a worker."""
-
-    name: str
-    queue: str
-    priority: int | None
-    redelivered: bool
-    acknowledged: bool
-    args: str
-    kwargs: str
-    stamps: Mapping[str, Any] = {}
-
-    @classmethod
-    def read(cls, text: str) -> About:
-        """Read what `about` wrote; a text that was cut has less."""
-        name, queue, priority, flags, stamps, args, kwargs = (text.split(_SEPARATOR) + [""] * 7)[:7]
-        number = int(priority) if priority.isdecimal() else None
-        return cls(name, queue, number, "r" in flags, "a" in flags, args, kwargs, _read_stamps(stamps))
-
-
-def about(name: str, queue: str, headers: Mapping[str, Any], priority: object, flags: str) -> str:
-    """Return what a run says of itself, quickly. `flags`: r redelivered, a acknowledged."""
-    get = headers.get
-    stamps = json.dumps(get("stamps"), default=str) if get("stamped_headers") else ""
-    return f"{name}\0{queue}\0{priority}\0{flags}\0{stamps}\0{get('argsrepr')}\0{get('kwargsrepr')}"
-
-
-def _read_stamps(text: str) -> Mapping[str, Any]:
-    try:
-        stamps = json.loads(text) if text else {}
-    except ValueError:  # it was too long for its place
-        return {}
-    return stamps if isinstance(stamps, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +192,18 @@ def _base(index: int) -> int:
 class Pen:
     """Writes one slot."""
 
-    __slots__ = ("_base", "_copies", "_copy_base", "_failed", "_held", "_memory", "_processed", "_ring", "_state")
+    __slots__ = (
+        "_base",
+        "_copies",
+        "_copy_base",
+        "_failed",
+        "_held",
+        "_is_limited",
+        "_memory",
+        "_processed",
+        "_ring",
+        "_state",
+    )
 
     def __init__(
         self, memory: mmap.mmap, copies: mmap.mmap, index: int, before: Slot, ring: Callable[[], None]
@@ -240,6 +216,7 @@ class Pen:
         self._processed, self._failed = before.processed, before.failed
         self._held = 0
         self._state = 0
+        self._is_limited = False
 
     @property
     def events_wanted(self) -> bool:
@@ -280,17 +257,22 @@ class Pen:
             at = self._copy_base + _COPY_LENGTH.size
             self._copies[at : at + len(copy)] = copy
             _COPY_LENGTH.pack_into(self._copies, self._copy_base, len(copy))
+        self._is_limited = True
         _LIMIT.pack_into(self._memory, self._base + _LIMIT_AT, time.monotonic() + seconds, seconds)
         if seconds < SOON_SECONDS:
             self._ring()
 
-    def unlimit(self) -> None:
-        """Say that the task with a limit has ended."""
-        _LIMIT.pack_into(self._memory, self._base + _LIMIT_AT, 0.0, 0.0)
-        _COPY_LENGTH.pack_into(self._copies, self._copy_base, 0)
+    def acknowledged(self) -> None:
+        """Say that the task that runs has acknowledged its message itself."""
+        self._state = self._state & READY | EARLY
+        self._memory[self._base + _STATE_AT] = self._state
 
     def end(self, *, failed: bool) -> None:
         """Say that the task has ended."""
+        if self._is_limited:
+            self._is_limited = False
+            _LIMIT.pack_into(self._memory, self._base + _LIMIT_AT, 0.0, 0.0)
+            _COPY_LENGTH.pack_into(self._copies, self._copy_base, 0)
         self._processed += 1
         self._failed += failed
         self._write(0.0)

@@ -21,12 +21,26 @@ from longshore.core.admission import Run as RunNow
 from longshore.core.protocol import TaskCall, parse_call
 from longshore.core.protocol1 import upgraded
 from longshore.core.refusal import refuse
-from longshore.core.settle import STARTED, Failed, Outcome, State, Stopped, Succeeded, Verdict, settle, succeeded
+from longshore.core.settle import (
+    STARTED,
+    Failed,
+    Failure,
+    Outcome,
+    State,
+    Stopped,
+    Succeeded,
+    Verdict,
+    settle,
+    succeeded,
+)
 from longshore.encoding import CONTENT_TYPES
 from longshore.exceptions import BackendError, BrokerError, MessageError
 from longshore.execution import Execution, Guard, Run, execute, execute_async
 from longshore.policy import AckPolicy
-from longshore.worker.board import Pen, about
+from longshore.result import rebuild_exception
+from longshore.task import ExceptionInfo
+from longshore.worker.about import about
+from longshore.worker.board import Pen
 from longshore.worker.conditions import Conditions
 from longshore.worker.copies import dump_copy
 from longshore.worker.endings import Ending, Endings, meta_of
@@ -178,12 +192,26 @@ class Runs:
                 signals.task_rejected.send(self, message=claim.message, exc=text)
             case Doomed(failure):
                 logger.error("%s failed, its process was ended: %s", what, failure)
+                self._tell_failed(call, failure)
             case Expired():
                 logger.info("%s expired before it ran", what)
                 self._tell_revoked(claim, call, terminated=False, signum=None, expired=True)
             case Revoked(reason, signum):
                 logger.info("%s was %s", what, reason)
                 self._tell_revoked(claim, call, terminated=signum is not None, signum=signum, expired=False)
+
+    def _tell_failed(self, call: TaskCall | None, failure: Failure) -> None:
+        if call is not None and signals.task_failure.receivers:
+            error = rebuild_exception(failure.as_result())
+            signals.task_failure.send(
+                self._app.tasks.get(call.name),
+                task_id=call.id,
+                exception=error,
+                args=call.args,
+                kwargs=call.kwargs,
+                traceback=None,
+                einfo=ExceptionInfo(error, None),
+            )
 
     def _tell_revoked(self, claim: Claim, call: TaskCall | None, **how: object) -> None:
         if call is not None:
@@ -202,20 +230,28 @@ class Runs:
     @staticmethod
     def perform(prepared: Prepared, pen: Pen) -> None:
         """Run it in this thread, and note how that ended."""
-        _start(prepared, pen)
+        run = prepared.run
+        run.witness = pen
+        pen.start(run.call.id, _about(prepared), prepared.plan.marks)
+        if run.limits.hard is not None:
+            _limit(prepared, pen, run.limits.hard)
         began = time.perf_counter()
-        prepared.execution = execute(prepared.plan.task, prepared.run)
+        prepared.execution = execute(prepared.plan.task, run)
         prepared.seconds = time.perf_counter() - began
-        _end(prepared, pen)
+        pen.end(failed=isinstance(prepared.execution.outcome, Failed))
 
     @staticmethod
     async def perform_async(prepared: Prepared, pen: Pen) -> None:
         """Run it on the running event loop, and note how that ended."""
-        _start(prepared, pen)
+        run = prepared.run
+        run.witness = pen
+        pen.start(run.call.id, _about(prepared), prepared.plan.marks)
+        if run.limits.hard is not None:
+            _limit(prepared, pen, run.limits.hard)
         began = time.perf_counter()
-        prepared.execution = await execute_async(prepared.plan.task, prepared.run)
+        prepared.execution = await execute_async(prepared.plan.task, run)
         prepared.seconds = time.perf_counter() - began
-        _end(prepared, pen)
+        pen.end(failed=isinstance(prepared.execution.outcome, Failed))
 
     # -- after -------------------------------------------------------------------------------------------------------
 
@@ -252,19 +288,9 @@ class Runs:
         )
 
 
-def _start(prepared: Prepared, pen: Pen) -> None:
-    run, plan = prepared.run, prepared.plan
-    pen.start(run.call.id, _about(prepared), plan.marks)
-    if run.limits.hard is not None:
-        only_copy = None if plan.ack.late else dump_copy(prepared.claim.queue, run.message)
-        pen.limit(run.limits.hard, only_copy)
-
-
-def _end(prepared: Prepared, pen: Pen) -> None:
-    assert prepared.execution is not None
-    pen.end(failed=isinstance(prepared.execution.outcome, Failed))
-    if prepared.run.limits.hard is not None:
-        pen.unlimit()
+def _limit(prepared: Prepared, pen: Pen, seconds: float) -> None:
+    early = not prepared.plan.ack.late
+    pen.limit(seconds, dump_copy(prepared.claim.queue, prepared.run.message) if early else None)
 
 
 def _about(prepared: Prepared) -> str:
