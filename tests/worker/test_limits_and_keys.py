@@ -53,6 +53,18 @@ class TestRateLimits:
         assert max(windows) <= rate * 1.05 + 5, "and in each second, but for the jitter of a busy machine"
         assert (count - 1) / seconds >= rate * 0.5, "and what the limit allows is used"
 
+    def test_a_command_changes_it_while_workers_run(self, bench):
+        with bench.worker("-c", "2") as worker:
+            worker.ready()
+            replies = tasks.app.control.rate_limit(tasks.limited.name, "4/s", reply=True, timeout=5)
+            assert [answer for reply in replies for answer in reply.values()] == [
+                {"ok": "new rate limit set successfully"}
+            ]
+            tasks.app.send_many([(tasks.limited, [n]) for n in range(9)])
+            wait_for("all of them", lambda: len(runs_of_limited(bench)) >= 9, 30)
+        runs = runs_of_limited(bench)
+        assert runs[-1] - runs[0] >= 8 / 4 * 0.95
+
     def test_a_high_rate_is_taken_in_batches(self, tmp_path):
         """Many turns a second cost few questions, and none is given twice."""
         url = f"sqlite:///{tmp_path}/s.db"
