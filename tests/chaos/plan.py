@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.chaos.outcome import Outcome, together
 from tests.chaos.scenarios import delayed, drains, embedded, frozen, kills, long_tasks, outages, poison
@@ -135,7 +135,9 @@ def run(scenario: Scenario, broker: str, count: int, seed: int, servers: Servers
     def lane(index: int) -> Outcome:
         rng = random.Random(f"{seed}/{scenario.name}/{broker}/{index}")
         with Stage(servers, broker, rng, durable=scenario.durable, lane=index, short=short) as stage:
-            return scenario.act(stage, count // lanes + (index < count % lanes))
+            outcome = scenario.act(stage, count // lanes + (index < count % lanes))
+            figures = {**outcome.figures, "time limits stretched by": round(stage.most_stretched, 1)}
+            return replace(outcome, figures=figures)
 
     outcome = together(_side_by_side(lane, lanes))
     return Row(scenario.name, broker, seed, round(time.monotonic() - began, 1), outcome)

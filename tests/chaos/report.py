@@ -48,7 +48,8 @@ NOTES = """\
 `again` are starts after the first one; `at most` is what the killed processes, or those that an outage cut off, held by
 their read-ahead; `lost` of `kill-early` are tasks that were acknowledged and had not started when their process died,
 which is what early acknowledgment means. The slowest redelivery is measured from the kill to the start, a new worker's
-own start included. A finding is anything that was promised and not kept.
+own start included. A finding is anything that was promised and not kept. Where others used the machine at the same
+time, limits of time were stretched by what is said below; at 1.0 they are those of the promises.
 """
 
 

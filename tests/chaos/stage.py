@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self
 from longshore import Longshore
 from longshore.brokers.port import QueueDepth, QueueSpec
 from tests.chaos.journal import Journal
+from tests.chaos.patience import stretch
 from tests.chaos.tasks import JOURNAL, PREFIX
 from tests.support import rabbitmq as rabbitmq_support
 from tests.support import redis as redis_support
@@ -110,6 +111,7 @@ class Stage:
         self.journal = Journal(self.folder / "journal")
         self.sent: list[int] = []
         self.findings: list[str] = []
+        self.most_stretched = 1.0
         self.logs: list[Path] = []
         self._numbers = itertools.count()
         self._stack = contextlib.ExitStack()
@@ -148,6 +150,12 @@ class Stage:
         if self.kind in RABBITMQ:
             return CLOSED_SOCKET_SECONDS
         return self.app.broker.capabilities.takeover_seconds
+
+    def stretched(self) -> float:
+        """Return by how much time limits are stretched now, because others use the machine; noted for the report."""
+        now = stretch()
+        self.most_stretched = max(self.most_stretched, now)
+        return now
 
     # -- sending and looking -----------------------------------------------------------------------------------------
 

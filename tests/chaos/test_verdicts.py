@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chaos.journal import END, START, Journal, Mark, Pen, line_of, mark_of
+from tests.chaos.patience import factor
 from tests.chaos.verdicts import (
     Death,
     Sends,
@@ -211,3 +212,8 @@ def test_a_journal_reads_whole_lines_only_and_each_once(tmp_path):
     assert [mark.number for mark in journal.poll()] == [2, 1]
     assert (journal.started, journal.ended) == ({1, 2}, {1})
     assert journal.poll() == []
+
+
+def test_limits_are_stretched_only_where_others_use_the_machine():
+    assert factor(0.0, 2) == factor(4.0, 2) == 1.0
+    assert factor(14.0, 2) == 6.0

@@ -15,7 +15,6 @@ from itertools import pairwise
 from tests.chaos.journal import END, START, Mark
 
 SHOWN = 5
-IN_A_ROW_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,8 @@ class Death:
     most: int
     back_by: float = float("inf")
     until: float | None = None
+    in_a_row: float = 1.0
+    """How long after one redelivery the next one is not late yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,7 @@ def redeliveries(marks: Iterable[Mark], deaths: Sequence[Death]) -> tuple[float 
         if mark.kind != START or not (mark.redelivered or mark.deliveries) or index < 0:
             continue
         slowest = max(slowest or 0.0, mark.at - times[index])
-        expected = max(deaths[index].back_by, before.get(index, 0.0) + IN_A_ROW_SECONDS)
+        expected = max(deaths[index].back_by, before.get(index, 0.0) + deaths[index].in_a_row)
         if mark.at > expected:
             late.append((mark.at - expected, mark.number))
         before[index] = mark.at

@@ -48,7 +48,7 @@ def delayed(stage: Stage, messages: int) -> Outcome:
     ready = time.time()
     stage.all_ended(list(due))
     stage.finish(crew)
-    findings, latest = judge_due(due, stage.journal.marks, WITHIN_SECONDS, [(at, ready)])
+    findings, latest = judge_due(due, stage.journal.marks, WITHIN_SECONDS * stage.stretched(), [(at, ready)])
     if peak - idle > GROWTH_MB:
         findings.append(f"the worker grew by {peak - idle:.1f} MB")
     verdict = judge_late(stage.sent, stage.journal.marks, [Death(at, pids, READ_AHEAD * PROCESSES)])

@@ -67,7 +67,7 @@ def _left_in_good_order(stage: Stage, crew: Crew, seconds: float, code: int) -> 
     stage.journal.poll()
     depth = stage.depth()
     left = len(stage.sent) - len(stage.journal.ended)
-    if seconds > DRAIN_SECONDS + EXIT_SECONDS:
+    if seconds > DRAIN_SECONDS + EXIT_SECONDS * stage.stretched():
         stage.findings.append(f"a worker ended {seconds:.2f} s after SIGTERM, its drain time-out is {DRAIN_SECONDS} s")
     if code != 0:
         stage.findings.append(f"a drained worker ended with code {code}")

@@ -102,9 +102,9 @@ def takeover(stage: Stage, cycles: int) -> Outcome:
         (gate / "all").touch()
         stage.all_ended([number])
         stage.finish(survivor)
-    if with_peer > LIVE_PEER_SECONDS:
+    if with_peer > LIVE_PEER_SECONDS * stage.stretched():
         stage.findings.append(f"back after {with_peer:.3f} s with a live peer, not within {LIVE_PEER_SECONDS} s")
-    if after_restart > RESTART_SECONDS:
+    if after_restart > RESTART_SECONDS * stage.stretched():
         stage.findings.append(f"back {after_restart:.3f} s after a restart, not within {RESTART_SECONDS} s")
     verdict = judge_late(stage.sent, stage.journal.marks, deaths)
     figures = {"with a live peer, s": round(with_peer, 3), "after a restart, s": round(after_restart, 3)}

@@ -65,7 +65,7 @@ def _is_fenced(stage: Stage, first: Crew, second: Crew, number: int, gate: Path)
     at, dead, gone_at = second.kill_child(stage.rng)
     if not stage.journal.wait(lambda: len(_starts(stage, number)) == 3, LOSS_SECONDS):
         stage.findings.append(f"lost: a worker that came back settled task {number}, which another one was running")
-    back_by = frozen_at + promised + START_SECONDS
+    back_by = frozen_at + promised + START_SECONDS * stage.stretched()
     return [
         Death(frozen_at, frozenset([holder]), 1, back_by),
         Death(at, dead, 1, until=gone_at),

@@ -79,8 +79,8 @@ def _kill(stage: Stage, cycles: int, way: Way) -> Outcome:
             crew = _crew(stage, way)
             crew.wait_for_children(1)  # "at once" begins when somebody is there to claim
         away = CHILD_SECONDS if victim == "child" else stage.takeover
-        back_by = max(at + away, time.time()) + START_SECONDS
-        deaths.append(Death(at, pids, way.held * len(pids), back_by, gone_at))
+        back_by = max(at + away, time.time()) + START_SECONDS * stage.stretched()
+        deaths.append(Death(at, pids, way.held * len(pids), back_by, gone_at, in_a_row=stage.stretched()))
         _burst_is_over(stage, numbers, way)
     stage.finish(crew)
     if in_the_middle * 2 < cycles:
@@ -133,7 +133,7 @@ def _strike(stage: Stage, crew: Crew, victim: str) -> Strike:
 
 def _children_follow(stage: Stage, struck: Strike) -> float:
     seconds = struck.gone_at - struck.at
-    if seconds > CHILDREN_GONE_SECONDS:
+    if seconds > CHILDREN_GONE_SECONDS * stage.stretched():
         stage.findings.append(f"children outlived their supervisor by {seconds:.1f} s")
     return seconds
 

@@ -89,7 +89,11 @@ def _lies(sends: Sends, marks: Sequence[Mark]) -> list[int]:
 
 def _judged(stage: Stage, senders: Senders, deaths: list[Death], slowest: float) -> Outcome:
     sends, marks = senders.sends(), stage.journal.marks
-    findings = [*senders.surprises, *judge_sends(sends, marks, SEND_SECONDS + SEND_SLACK), *stage.findings]
+    findings = [
+        *senders.surprises,
+        *judge_sends(sends, marks, SEND_SECONDS + SEND_SLACK * stage.stretched()),
+        *stage.findings,
+    ]
     findings += [f"{number} ran, and had raised {senders.refused[number]}" for number in _lies(sends, marks)[:SHOWN]]
     if slowest > AGAIN_SECONDS:
         findings.append(f"workers consumed again only after {slowest:.1f} s")
