@@ -140,7 +140,9 @@ caches are filled; its metrics are `longshore_operator_leader`, `longshore_opera
 `longshore_operator_reconciles_total`, `longshore_operator_reconcile_failures_total`,
 `longshore_operator_queue_length` and `longshore_operator_api_requests_total` by method.
 
-There are no metrics per task name and no histograms yet."""
+A rate of `longshore_task_overhead_seconds_total` above that of
+`longshore_task_run_seconds_total` says that a task is too small for the messages that carry it: send more in one
+(`chunks`). There are no histograms yet, and how long a message waited is not measured by task."""
     workers = "## Of a worker\n\n" + table(("metric", "type", "meaning"), rows)
     return page("Metrics and probes", introduction, workers, f"## Of the operator\n\n{operator}")
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import mmap
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from longshore.worker.about import About
+from longshore.worker.tally import Tallies, Tally
 
 _HEAD_BYTES = 64  # for all: whether task events are wanted, the logical clock
 _CLOCK = struct.Struct("<Q")
@@ -83,6 +84,12 @@ class Board:
         self._most = slots + _SPARE_SLOTS
         self._unused: list[int] = []
         self.slots = slots
+        self.tallies: Tallies | None = None
+        """Where runs are counted by task, if anybody asks for metrics."""
+
+    def count_tasks(self, names: Sequence[str]) -> None:
+        """Have runs counted by task; before the first process is born."""
+        self.tallies = Tallies(self._most, names)
 
     @property
     def capacity(self) -> int:
@@ -175,7 +182,8 @@ class Board:
 
     def pen(self, index: int) -> Pen:
         """Return the writer of a slot, for its child alone."""
-        return Pen(self._memory, self._copies, index, self.read(index), self._ring)
+        tally = self.tallies.tally(index) if self.tallies is not None else None
+        return Pen(self._memory, self._copies, index, self.read(index), self._ring, tally)
 
 
 def _tick(memory: mmap.mmap, seen: int = 0) -> int:
@@ -203,11 +211,19 @@ class Pen:
         "_processed",
         "_ring",
         "_state",
+        "tally",
     )
 
     def __init__(
-        self, memory: mmap.mmap, copies: mmap.mmap, index: int, before: Slot, ring: Callable[[], None]
+        self,
+        memory: mmap.mmap,
+        copies: mmap.mmap,
+        index: int,
+        before: Slot,
+        ring: Callable[[], None],
+        tally: Tally | None = None,
     ) -> None:
+        self.tally = tally
         self._ring = ring
         self._copies = copies
         self._copy_base = index * _COPY_BYTES

@@ -218,6 +218,9 @@ class PooledProcess:
         while self._ended:
             prepared, pen = self._ended.popleft()
             self._runs.finish(prepared)
+            if self._first_pen.tally is not None and prepared.execution is not None:
+                name, outcome = prepared.run.call.name, prepared.execution.outcome
+                self._first_pen.tally.note(name, outcome, prepared.seconds, overhead=False)
             pen.holding(0)
             pen.settled()
             self._free.append(pen)

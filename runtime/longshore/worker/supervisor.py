@@ -53,6 +53,8 @@ class Supervisor:
         self._wake = WakePipe()
         self._board = Board(options.concurrency, self._wake.ring)
         self._board.events_wanted = options.task_events
+        if options.http_port is not None:
+            self._board.count_tasks(sorted(app.tasks))
         self.revocations = Revocations(app.open_store() if app.has_store else None, self._wake.ring)
         """What is not to run any more; for whoever controls this worker."""
         check_store(app, app.tasks)
@@ -106,8 +108,8 @@ class Supervisor:
             self._start(child)
         self._keeper.start(self._roster.owners())
         self._locks.start()
-        self._start_control()
         server = self._serve_health()
+        self._start_control()
         what, queues = f"{self._options.concurrency} {self._options.execution}", ", ".join(self._options.queues)
         logger.info("worker %s ready: %s on %s", self._options.name, what, queues)
         signals.worker_ready.send(self)

@@ -116,6 +116,8 @@ class TaskProcess:
     def _work_off(self, consumer: Consumer, claims: list[Claim]) -> None:
         self._events.follow()
         self._revoked.refresh()
+        if self._pen.tally is not None:
+            self._pen.tally.begin()
         at, count = 0, len(claims)
         while at < count:
             self._pen.holding(count - at)
@@ -165,6 +167,9 @@ class TaskProcess:
             self._runs.perform(prepared, self._pen)
             self._read_ahead.measured(prepared.run.call.name, prepared.seconds)
             self._runs.finish(prepared)
+            if self._pen.tally is not None and prepared.execution is not None:
+                name, outcome = prepared.run.call.name, prepared.execution.outcome
+                self._pen.tally.note(name, outcome, prepared.seconds, overhead=True)
         if self._quota is not None:
             self._charge(self._quota, len(group))
 

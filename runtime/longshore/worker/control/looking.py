@@ -170,8 +170,16 @@ def stats(site: Site, **_: Any) -> Any:
         },
         "prefetch_count": sum(slot.held for slot in slots),
         "rusage": _usage(),
-        "total": {"processed": sum(slot.processed for slot in slots), "failed": sum(slot.failed for slot in slots)},
+        "total": _totals(site),
+        "processed": sum(slot.processed for slot in slots),
+        "failed": sum(slot.failed for slot in slots),
     }
+
+
+def _totals(site: Site) -> dict[str, int]:
+    """Return the runs by task, where they are counted."""
+    tallies = site.board.tallies
+    return {total.task: sum(total.runs) for total in tallies.totals(site.board.slots)} if tallies is not None else {}
 
 
 def _broker(url: str) -> dict[str, Any]:
