@@ -242,7 +242,7 @@ class Canvases:
     def runs_in_place(self, errback: Sig) -> bool:
         """Whether an error callback takes the failure itself: then it is called here, not sent."""
         name = errback.get("task")
-        return name in self._app.tasks and self._app.tasks[str(name)].calls_back_in_place
+        return name in self._app.tasks and self._app.tasks[str(name)].calls_back_in_place(errback)
 
     def call_in_place(
         self, after: Aftermath, failure: Failure, error: BaseException | None = None, request: Any = None

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from longshore.core.canvas import kind_of, tasks_of
+from longshore.core.canvas import Sig, kind_of, tasks_of
 from longshore.core.planning import ids_after
 from longshore.exceptions import BackendError, ImproperlyConfigured, Replaced
 from longshore.results.port import ChordBackend
@@ -108,10 +108,9 @@ class Composing:
             self.request.children.append(result.as_tuple())
         return result
 
-    @property
-    def calls_back_in_place(self) -> bool:
+    def calls_back_in_place(self, errback: Sig) -> bool:
         """Whether this task, as an error callback, is called with (request, exception, traceback) where the failure
-        happened. One that takes a single argument, or is bound, is sent as a task with the failed one's id.
+        happened. One to which a single argument is left, or that is bound, is sent as a task with the failed one's id.
         """
         run = inspect.getattr_static(self, "run")
         if not isinstance(run, staticmethod):
@@ -120,5 +119,6 @@ class Composing:
             parameters = inspect.signature(run.__func__).parameters.values()
         except (TypeError, ValueError):
             return False
+        stored = () if errback.get("immutable") else (*(errback.get("args") or ()), *(errback.get("kwargs") or ()))
         positional = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
-        return len(positional) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        return len(positional) - len(stored) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
