@@ -13,6 +13,7 @@ import msgspec
 
 from longshore.exceptions import MessageError
 from longshore.message import JSON, UTF8, Message, dump_body, load_body
+from longshore.sealing import SEALED_HEADER, seal, unseal
 
 YAML = "application/x-yaml"
 MSGPACK = "application/x-msgpack"
@@ -46,6 +47,9 @@ def encoded(message: Message, value: Any, serializer: str, compression: str | No
     if compression is not None:
         content_type = compression_type(compression)
         body, headers = _module(content_type).compress(body), {**headers, COMPRESSION_HEADER: content_type}
+    body, seals = seal(body)
+    if seals:
+        headers = {**headers, **seals}
     return msgspec.structs.replace(
         message, body=body, headers=headers, content_type=CONTENT_TYPES[serializer], content_encoding=encoding
     )
@@ -56,6 +60,8 @@ def decoded(message: Message, accept: frozenset[str] = JSON_ONLY) -> Any:
     if message.content_type not in accept:
         known = ", ".join(sorted(accept))
         raise MessageError(f"content type {message.content_type!r} is not accepted here; accepted: {known}")
+    if (version := message.headers.get(SEALED_HEADER)) is not None:
+        message = msgspec.structs.replace(message, body=unseal(message.body, version))
     if (compression := message.headers.get(COMPRESSION_HEADER)) is not None:
         message = msgspec.structs.replace(message, body=_decompressed(message.body, compression))
     if message.content_type == JSON:

@@ -9,7 +9,7 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from longshore import Longshore
+from longshore import Longshore, sealing
 from longshore.core.protocol import build_message, parse_call
 from longshore.core.ratelimit import parse_rate
 from longshore.exceptions import ImproperlyConfigured, MessageTooLarge, NoStore
@@ -204,6 +204,27 @@ class TestSecrets:
         headers = app.outgoing("t", ["hunter2"], {}, argsrepr="(<password>,)", kwargsrepr="{}").message.headers
         assert "hunter2" not in repr(headers)
         assert headers["argsrepr"] == "(<password>,)"
+
+
+@pytest.mark.parity("C10")
+def test_sealed_messages_run_and_those_that_cannot_be_opened_are_kept(bench, monkeypatch):
+    fernet = pytest.importorskip("cryptography.fernet")
+    monkeypatch.setenv(sealing.KEYS, fernet.Fernet.generate_key().decode())
+    sealing.keyring.cache_clear()
+    try:
+        with bench.worker("-c", "1") as worker:
+            worker.ready()
+            sent = tasks.pay.delay("sealed", fail_times=1)
+            assert sent.get(timeout=20) == "paid sealed"
+        tasks.add.delay(1, 2)
+        assert not any(b"add" in one.body for one in bench.app.broker.peek(bench.queue, 5))
+        monkeypatch.delenv(sealing.KEYS)
+        with bench.worker("-c", "1") as worker:
+            worker.ready()
+            letter = wait_for("a dead letter", bench.dead)[0]
+        assert "is not set here" in letter.headers["longshore-dead"]["message"]
+    finally:
+        sealing.keyring.cache_clear()
 
 
 def test_without_a_store_a_rate_limit_cannot_be_set_at_run_time_either():

@@ -15,6 +15,7 @@ from longshore.core.limits import Limits, read_limits
 from longshore.encoding import JSON_ONLY, decoded, encoded
 from longshore.exceptions import MessageError
 from longshore.message import ONCE_HEADER, SENTENCE_HEADER, Message, dump_body
+from longshore.sealing import MASK, keyring
 
 REPR_LIMIT = 1024
 BODY_PARTS = 3  # args, kwargs, embed
@@ -116,7 +117,10 @@ def build_message(
     properties: dict[str, Any] = {"correlation_id": task_id, "reply_to": reply_to, "delivery_mode": 2}
     if priority is not None:
         properties["priority"] = priority
-    if serializer == "json" and compression is None:
+    if keyring() is not None:
+        all_headers["argsrepr"] = MASK if argsrepr is None else shortened(argsrepr)
+        all_headers["kwargsrepr"] = MASK if kwargsrepr is None else shortened(kwargsrepr)
+    elif serializer == "json" and compression is None:
         return Message(body=_json_body(args, kwargs, embed), headers=all_headers, properties=properties)
     body = [list(args), dict(kwargs), dict(embed or _NO_EMBED)]
     return encoded(Message(body=b"", headers=all_headers, properties=properties), body, serializer, compression)

@@ -18,6 +18,7 @@ from longshore.core.protocol import TaskCall
 from longshore.encoding import COMPRESSION_HEADER
 from longshore.message import DEAD_HEADER, OUR_HEADERS, Message
 from longshore.policy import AckPolicy, DeadLetterPolicy
+from longshore.sealing import SEALED_HEADER, seal
 
 SUCCESS, FAILURE, RETRY, REVOKED, STARTED, PENDING = "SUCCESS", "FAILURE", "RETRY", "REVOKED", "STARTED", "PENDING"
 READY_STATES = frozenset({SUCCESS, FAILURE, REVOKED})
@@ -210,8 +211,10 @@ def next_try(message: Message, call: TaskCall, due: datetime | None, *, body: by
         headers.pop(ours, None)
     if body is None:
         return msgspec.structs.replace(message, headers=headers)
-    headers.pop(COMPRESSION_HEADER, None)
-    return Message(body=body, headers=headers, properties=message.properties)
+    for encoding in (COMPRESSION_HEADER, SEALED_HEADER):
+        headers.pop(encoding, None)
+    body, seals = seal(body)
+    return Message(body=body, headers={**headers, **seals}, properties=message.properties)
 
 
 def _of_the_broker(header: str) -> bool:

@@ -20,6 +20,7 @@ from longshore.app import Longshore
 from longshore.brokers.port import QueueSpec
 from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BrokerRefused, BrokerUnavailable, LongshoreError
+from longshore.sealing import keyring
 from longshore.worker.aftermath import Aftermath
 from longshore.worker.board import Board
 from longshore.worker.conditions import Conditions, check_store
@@ -58,6 +59,7 @@ class Supervisor:
         self.revocations = Revocations(app.open_store() if app.has_store else None, self._wake.ring)
         """What is not to run any more; for whoever controls this worker."""
         check_store(app, app.tasks)
+        keyring()  # a key that is none is told now, not at the first message
         self._locks = LockKeeper(app.open_store)
         self.rate_changes = RateChanges(app.require_store)
         self._conditions = Conditions(app, options.worker, self._locks.pipe, self.rate_changes)
