@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from longshore.composing import Composing
 from longshore.core.backoff import retry_delay
-from longshore.core.limits import Limits
+from longshore.core.limits import NO_LIMITS, Limits
 from longshore.core.locks import DEFAULT_TIMEOUT_SECONDS, LockPolicy, check_template, lock_policy
 from longshore.core.ratelimit import parse_rate
 from longshore.exceptions import ImproperlyConfigured, MaxRetriesExceededError, Reject, Retry
@@ -421,7 +421,7 @@ class Task(Composing):
         conf = self.app.conf
         hard = conf.task_time_limit if self.time_limit is None else self.time_limit
         soft = conf.task_soft_time_limit if self.soft_time_limit is None else self.soft_time_limit
-        return Limits(hard or None, soft or None)
+        return Limits(hard or None, soft or None) if hard or soft else NO_LIMITS
 
     def should_autoretry(self, error: BaseException) -> bool:
         """Whether `autoretry_for` asks for another try after this exception."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from longshore.app import Longshore
-from longshore.core.limits import Limits
+from longshore.core.limits import NO_LIMITS, Limits
 from longshore.core.locks import LockPolicy
 from longshore.core.protocol import TaskCall
 from longshore.core.ratelimit import Rate, parse_rate
@@ -37,7 +37,7 @@ class TaskPlan:
         """Whether it is not begun together with others: a lock is not held while others run, and what may end its
         process takes no other with it.
         """
-        return self.ack.late or self.lock is not None or self.rate is not None or bool(self.limits)
+        return self.ack.late or self.lock is not None or self.rate is not None or self.limits is not NO_LIMITS
 
     def keeps_result_of(self, call: TaskCall) -> bool:
         """Whether this call's result is stored: its own word wins over the task's, and that over the app's."""

@@ -18,6 +18,7 @@ from longshore.app import Longshore
 from longshore.brokers.port import Claim, Consumer
 from longshore.core.admission import Bury, Doomed, Drop, Expired, Fail, Park, Postpone, Refusal, Revoked, admit
 from longshore.core.admission import Run as RunNow
+from longshore.core.limits import NO_LIMITS
 from longshore.core.protocol import TaskCall, parse_call
 from longshore.core.protocol1 import upgraded
 from longshore.core.refusal import refuse
@@ -148,7 +149,7 @@ class Runs:
             acknowledged=not plan.ack.late,
         )
         limits = plan.limits if call.timelimit is None else call.timelimit.over(plan.limits)
-        if limits:
+        if limits is not NO_LIMITS:
             run.limits = limits
             run.guard = self._guard(limits.soft) if limits.soft else None
         return Prepared(claim, plan, run, hold)
@@ -233,7 +234,7 @@ class Runs:
         run = prepared.run
         run.witness = pen
         pen.start(run.call.id, _about(prepared), prepared.plan.marks)
-        if run.limits.hard is not None:
+        if run.limits is not NO_LIMITS:
             _limit(prepared, pen, run.limits.hard)
         began = time.perf_counter()
         prepared.execution = execute(prepared.plan.task, run)
@@ -246,7 +247,7 @@ class Runs:
         run = prepared.run
         run.witness = pen
         pen.start(run.call.id, _about(prepared), prepared.plan.marks)
-        if run.limits.hard is not None:
+        if run.limits is not NO_LIMITS:
             _limit(prepared, pen, run.limits.hard)
         began = time.perf_counter()
         prepared.execution = await execute_async(prepared.plan.task, run)
@@ -288,7 +289,9 @@ class Runs:
         )
 
 
-def _limit(prepared: Prepared, pen: Pen, seconds: float) -> None:
+def _limit(prepared: Prepared, pen: Pen, seconds: float | None) -> None:
+    if seconds is None:
+        return
     early = not prepared.plan.ack.late
     pen.limit(seconds, dump_copy(prepared.claim.queue, prepared.run.message) if early else None)
 
