@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from tests.conformance import environments
 from tests.conformance.fleet import APPS, Fleet
 from tests.support.workers import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 ALL = "return send_all()"
+newest = pytest.mark.parametrize("celery", environments.VERSIONS[:1], indirect=True)
 
 
 @pytest.fixture
@@ -28,6 +30,7 @@ def ours(fleet: Fleet, results_url: str, monkeypatch: pytest.MonkeyPatch) -> Ite
     module.app.close()
 
 
+@newest
 @pytest.mark.parity("D4", "G5")
 def test_a_celery_client_gets_its_canvases_from_our_workers(fleet, ours):
     with fleet.longshore_worker(app="canvas"):
@@ -36,6 +39,7 @@ def test_a_celery_client_gets_its_canvases_from_our_workers(fleet, ours):
         assert fleet.wait_for_all(1, 20) == {1: ["longshore"]}
 
 
+@newest
 @pytest.mark.parity("D4", "G5")
 def test_our_client_gets_its_canvases_from_celerys_workers(fleet, ours):
     with fleet.celery_worker(app="canvas"):
