@@ -97,7 +97,8 @@ def brokers_page() -> str:
 The scheme of the address chooses the broker: `sqlite:///FILE`, `redis://` and `rediss://` (and `valkey://`,
 `sentinel://`, `redis+socket://`), `redis+cluster://`, `amqp://` and `amqps://`.
 One suite of tests (`tests/brokers/contract.py`) runs on all of them. How to choose: [brokers](../how-to/brokers.md).
-Options of the addresses, and what is kept where: [SQLite](sqlite.md), [Redis](redis.md)."""
+Options of the addresses, and what is kept where: [SQLite](sqlite.md), [Redis](redis.md),
+[RabbitMQ](rabbitmq.md)."""
     return page("What each broker can do", introduction, table(("", *(f"**{name}**" for name in found)), rows), _NOTES)
 
 

@@ -379,6 +379,17 @@ class BrokerContract:
         give_back(consumer, *claim_all(consumer, 3))
         assert ids(claim_all(rival, 4)) == list("abcd")
 
+    def test_what_is_given_back_between_settled_ones_comes_again(
+        self, broker: Broker, consumer: Consumer, queue: str
+    ) -> None:
+        send(broker, queue, *"abcde")
+        claims = claim_all(consumer, 5, 5)
+        for index, claim in enumerate(claims):
+            consumer.settle(Settlement(claim, give_back=index % 2 == 1, counted=index == 3))
+        assert consumer.flush() == 0
+        again = {claim.message.id: claim.deliveries for claim in (claim_one(consumer), claim_one(consumer))}
+        assert again == {"b": 0, "d": 1}
+
     def test_given_back_uncounted_it_has_no_delivery_more(self, broker: Broker, consumer: Consumer, queue: str) -> None:
         send(broker, queue, "a")
         first = claim_one(consumer)

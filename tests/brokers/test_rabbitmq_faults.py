@@ -18,10 +18,23 @@ import pytest
 from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueSpec, QueueType, Settlement, Started
 from longshore.brokers.registry import open_broker
 from longshore.exceptions import BrokerError, BrokerUnavailable
+from longshore.message import SENTENCE_HEADER
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQServer
 
-from .contract import claim_all, claim_one, claim_some, eventually, ids, message, send, settle, worker_name
+from .contract import (
+    claim_all,
+    claim_one,
+    claim_some,
+    eventually,
+    give_back,
+    ids,
+    message,
+    nothing_comes,
+    send,
+    settle,
+    worker_name,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -408,3 +421,68 @@ def test_a_consumer_says_when_the_broker_is_away_and_comes_back_with_it(
     send(broker, queue, "a")
     eventually(lambda: "a" in take(consumer))
     consumer.close()
+
+
+# -- consumer_timeout --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(rabbitmq_server: RabbitMQServer) -> Iterator[RabbitMQServer]:
+    """RabbitMQ with a `consumer_timeout` of 2 seconds, looked at ten times a second, for new channels."""
+    set_timeouts(rabbitmq_server, "2000", "100")
+    yield rabbitmq_server
+    set_timeouts(rabbitmq_server, "1800000", "60000")
+
+
+def set_timeouts(server: RabbitMQServer, timeout: str, tick: str) -> None:
+    settings = {"consumer_timeout": timeout, "channel_tick_interval": tick}
+    server.ctl(
+        "eval", ", ".join(f"application:set_env(rabbit, {name}, {value})" for name, value in settings.items()) + "."
+    )
+
+
+@pytest.mark.parametrize(("kind", "option"), [("Classic", ""), ("Quorum", "?consumer_timeout=2000")])
+def test_a_task_three_times_longer_than_consumer_timeout_is_refused_instead_of_run_again(
+    impatient: RabbitMQServer, kind: QueueType, option: str
+) -> None:
+    """Whether the address tells the limit or not. A busy process does not hear that its channel was closed; RabbitMQ
+    keeps the message until it does.
+    """
+    broker, other = (open_broker(impatient.url() + option) for _ in range(2))
+    name = f"impatient-{uuid.uuid4().hex[:8]}"
+    broker.declare([QueueSpec(name, kind)])
+    slow = broker.consumer(Owner(worker_name(), 0), [name])
+    rival = other.consumer(Owner(worker_name(), 0), [name])
+    send(broker, name, "long")
+    long = claim_one(slow)
+    started, again = time.monotonic(), []
+    while time.monotonic() - started < 6:  # the task, which runs three times longer than it may
+        again += rival.claim(1, 0.5)
+    assert settle(slow, long) == 1, "too late"
+    [refused] = again or claim_some(rival)
+    assert refused.message.id == "long"
+    assert "not acknowledged within 2 s (its consumer_timeout)" in refused.message.headers[SENTENCE_HEADER]
+    assert settle(rival, refused) == 0
+    assert nothing_comes(rival)
+    rival.close()
+    send(broker, name, "short")
+    assert settle(slow, claim_one(slow)) == 0, "it goes on"
+    for each in (broker, other):
+        each.close()
+
+
+def test_what_ends_just_in_time_leaves_no_sentence_behind(rabbitmq_url: str) -> None:
+    broker = open_broker(f"{rabbitmq_url}?consumer_timeout=1000")
+    name = f"impatient-{uuid.uuid4().hex[:8]}"
+    broker.declare([QueueSpec(name)])
+    consumer = broker.consumer(Owner(worker_name(), 0), [name])
+    send(broker, name, "a", "b")
+    first, second = claim_one(consumer), claim_one(consumer)
+    eventually(lambda: first.token.sentenced and second.token.sentenced)
+    give_back(consumer, second)
+    assert settle(consumer, first) == 0
+    again = claim_one(consumer)
+    assert (again.message.id, again.deliveries) == ("b", 0)
+    assert SENTENCE_HEADER not in again.message.headers
+    consumer.close()
+    broker.close()

@@ -2,7 +2,8 @@
 
 Pure but for TLS files, which are read when a connection is opened. The options are those of RabbitMQ's own URI
 specification: heartbeat, connection_timeout (ms), and for amqps cacertfile, certfile, keyfile, verify,
-server_name_indication; and one of ours, confirm_publish (true by default).
+server_name_indication; and two of ours: confirm_publish (true by default), and consumer_timeout (ms), which tells what
+the broker's own setting of that name is where it is not 30 minutes.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS = 3
 """RabbitMQ gives a silent connection up after two to three heartbeats: in nine seconds at most, as measured."""
 CONNECT_SECONDS = 5.0
+CONSUMER_TIMEOUT_SECONDS = 1800.0
 _TLS_OPTIONS = frozenset({"cacertfile", "certfile", "keyfile", "verify", "server_name_indication"})
-_OPTIONS = _TLS_OPTIONS | {"heartbeat", "connection_timeout", "confirm_publish"}
+_OPTIONS = _TLS_OPTIONS | {"heartbeat", "connection_timeout", "confirm_publish", "consumer_timeout"}
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -38,6 +40,8 @@ class Address:
     tls: tuple[tuple[str, str], ...] | None = None
     confirm: bool = True
     """Whether a send waits until the broker has confirmed it."""
+    consumer_timeout: float = CONSUMER_TIMEOUT_SECONDS
+    """How long the broker lets a message be unacknowledged; 0 is without end."""
 
     @property
     def label(self) -> str:
@@ -85,6 +89,7 @@ def parse_address(url: str) -> Address:
             heartbeat=int(options.get("heartbeat", HEARTBEAT_SECONDS)),
             connect_timeout=float(options.get("connection_timeout", CONNECT_SECONDS * 1000)) / 1000,
             tls=tuple((key, options[key]) for key in sorted(_TLS_OPTIONS & set(options))) if secure else None,
+            consumer_timeout=float(options.get("consumer_timeout", CONSUMER_TIMEOUT_SECONDS * 1000)) / 1000,
             confirm=_truth(options.get("confirm_publish", "true")),
         )
     except ValueError as error:

@@ -44,6 +44,8 @@ class Channel:
         self.number = number
         self.handlers: dict[int, Handler] = {}
         self.closed: Close | None = None
+        self.closing: Callable[[Close], object] = bool
+        """Told why the broker closes the channel, before that is confirmed: until then it keeps what is held here."""
         self._answers: deque[Received] = deque()
 
     def write(self, data: bytes, deadline: float) -> None:
@@ -76,6 +78,7 @@ class Channel:
         """Take what the connection read for this channel and no handler wants."""
         if received.method == frames.CHANNEL_CLOSE:
             self.closed = methods.read_close(received.arguments)
+            self.closing(self.closed)
             self.connection.channel_closed(self)
         else:
             self._answers.append(received)

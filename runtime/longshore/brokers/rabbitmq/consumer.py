@@ -18,6 +18,7 @@ from longshore.brokers.rabbitmq.errors import ACCESS_REFUSED, NOT_FOUND, RESOURC
 from longshore.brokers.rabbitmq.intake import Arrived, Intake
 from longshore.brokers.rabbitmq.layouts import Layouts
 from longshore.brokers.rabbitmq.letters import opened
+from longshore.brokers.rabbitmq.overdue import Overdue
 from longshore.brokers.rabbitmq.session import CALL_SECONDS, Session
 from longshore.brokers.rabbitmq.settling import Send, Settling
 from longshore.brokers.rabbitmq.starts import Starts, notes_queue
@@ -58,6 +59,7 @@ class RabbitMQConsumer:
         self._session = Session(address, owner, queues, wake_fd, opened=self._opened, lost=self._lost)
         self._unstarted = Unstarted()
         self._settling = Settling(self._session, send, starts, self._unstarted)
+        self._overdue = Overdue(self._settling, starts, address.consumer_timeout)
         self._layouts = Layouts()
         self._lock = Lock()
         self._left_at = self._beaten_at = time.monotonic()
@@ -122,6 +124,11 @@ class RabbitMQConsumer:
         if heartbeat and now - self._beaten_at >= heartbeat / 2:
             self._beaten_at = now
             intake.connection.beat()
+        if not self._overdue.patience(intake.connection.version, now) and self._lock.acquire(blocking=False):
+            try:
+                self._overdue.sentence_due(now)
+            finally:
+                self._lock.release()
         if now - self._left_at > REST_SECONDS and not intake.at_rest and self._lock.acquire(blocking=False):
             try:
                 intake.rest(now + CALL_SECONDS)
@@ -132,6 +139,8 @@ class RabbitMQConsumer:
 
     def _opened(self) -> None:
         TENDER.add(self)
+        assert self._session.intake is not None
+        self._session.intake.channel.closing = self._overdue.closing
 
     def _lost(self) -> None:
         TENDER.remove(self)
@@ -162,6 +171,9 @@ class RabbitMQConsumer:
                     return claims
                 intake.arrived(limit, call_deadline)
         except ChannelClosed as error:
+            self._session.ask_for_time &= (
+                "x-consumer-timeout" not in error.text
+            )  # a classic queue may refuse to hear it
             self._session.lose()
             raise _refused(error) from None
 
@@ -182,7 +194,10 @@ class RabbitMQConsumer:
             return True
         connection = intake.connection
         silence = 2 * connection.heartbeat + 1 if connection.heartbeat else left
-        if connection.transport.wait(min(left, silence), self._session.wake_fd):
+        patience = self._overdue.patience(connection.version, now := time.monotonic())
+        if not patience:
+            self._overdue.sentence_due(now)
+        if connection.transport.wait(min(left, silence, patience), self._session.wake_fd):
             connection.read_available()
             return True
         if connection.heartbeat and time.monotonic() - connection.last_read > silence:
@@ -203,7 +218,10 @@ class RabbitMQConsumer:
             elif claims:
                 break
             elif (suspect := self._suspect(intake, arrived, message, given_out)) is not None:
-                return [suspect]
+                claims.append(suspect)
+                break
+        if len(claims) == 1:
+            claims[0].token.alone = True
         return claims
 
     def _is_ordinary(self, arrived: Arrived, message: Message, given_out: int) -> bool:
@@ -257,7 +275,7 @@ class RabbitMQConsumer:
             return Message(arrived.body, {}, {}), 0
 
     def _hold(self, arrived: Arrived, message: Message, notes: str | None, deliveries: int) -> Claim:
-        held = self._settling.hold(arrived.tag, notes)
+        held = self._settling.hold(arrived.tag, notes, arrived.queue, message)
         return Claim(arrived.queue, message, held, deliveries, arrived.redelivered)
 
 

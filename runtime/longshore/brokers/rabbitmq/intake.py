@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from longshore.brokers.rabbitmq import frames, methods
 from longshore.brokers.rabbitmq.connection import Channel, Connection
@@ -40,6 +40,8 @@ class Intake:
         self.channel: Channel = connection.open_channel(deadline)
         self.unacked = Unacked()
         self.buffered = 0
+        self.options: dict[str, Any] = {}
+        """What to tell the broker of each consumer."""
         self._queues = list(queues)
         self._ready: dict[str, deque[Arrived]] = {queue: deque() for queue in queues}
         self._queue_of: dict[str, str] = {}
@@ -148,7 +150,7 @@ class Intake:
         self._consumers += 1
         tag = f"c{self._consumers}"
         self._queue_of[tag] = queue
-        return methods.consume(self.channel.number, queue, tag)
+        return methods.consume(self.channel.number, queue, tag, options=self.options)
 
     def _on_delivery(self, received: Received) -> None:
         _, _, arguments, properties, body = received

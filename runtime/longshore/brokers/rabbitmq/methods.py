@@ -157,10 +157,12 @@ def qos(channel: int, prefetch: int, *, whole_channel: bool) -> bytes:
     return method_frame(channel, frames.BASIC_QOS, _QOS.pack(0, prefetch, whole_channel))
 
 
-def consume(channel: int, queue: str, tag: str, *, no_ack: bool = False) -> bytes:
+def consume(
+    channel: int, queue: str, tag: str, *, no_ack: bool = False, options: Mapping[str, Any] | None = None
+) -> bytes:
     """Have messages delivered; acknowledgements are wanted unless `no_ack`."""
     bits = b"\x02" if no_ack else b"\x00"
-    arguments = b"\x00\x00" + short_string(queue) + short_string(tag) + bits + _EMPTY_TABLE
+    arguments = b"\x00\x00" + short_string(queue) + short_string(tag) + bits + table(options or {})
     return method_frame(channel, frames.BASIC_CONSUME, arguments)
 
 

@@ -18,6 +18,8 @@ from longshore.brokers.rabbitmq.intake import Intake, open_intake
 from longshore.exceptions import BrokerUnavailable
 
 CALL_SECONDS = 5.0
+GRANTED_SINCE, GRANTED_MILLISECONDS = (4, 3), 365 * 86_400_000
+"""Since this version a consumer may say how long it takes to acknowledge; and what is said."""
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 Told = Callable[[], object]
@@ -32,6 +34,8 @@ class Session:
         self.generation = 0
         self.intake: Intake | None = None
         self.wake_fd = wake_fd
+        self.ask_for_time = True
+        """Whether to ask for more time to acknowledge than the broker gives by itself, where that may be asked."""
         self._address = address
         self._owner = owner
         self._queues = list(dict.fromkeys(queues))
@@ -91,7 +95,10 @@ class Session:
         name = f"longshore {self._owner} {os.getpid()}"
         connection = Connection.open(self._address, name, limit, heartbeat=self._address.heartbeat)
         try:
-            return open_intake(connection, self._queues, limit)
+            intake = open_intake(connection, self._queues, limit)
+            if self.ask_for_time and connection.version >= GRANTED_SINCE:
+                intake.options["x-consumer-timeout"] = GRANTED_MILLISECONDS
+            return intake
         except BaseException:
             connection.close_socket()
             raise

@@ -17,19 +17,27 @@ from longshore.brokers.rabbitmq.session import CALL_SECONDS, Session
 from longshore.brokers.rabbitmq.starts import Starts, notes_queue
 from longshore.brokers.rabbitmq.unstarted import Unstarted
 from longshore.exceptions import BrokerError, BrokerUnavailable
+from longshore.message import Message
 
 logger = logging.getLogger(__name__)
+LONG_SECONDS = 1.0
 Send = Callable[[Sequence[Outgoing]], None]
 
 
 class Held:
     """The token of a claim: one delivery of one connection."""
 
-    __slots__ = ("generation", "notes", "open", "tag")
+    __slots__ = ("alone", "generation", "message", "notes", "open", "queue", "sentenced", "tag", "taken_at")
 
-    def __init__(self, generation: int, tag: int, notes: str | None) -> None:
+    def __init__(self, generation: int, tag: int, notes: str | None, queue: str, message: Message) -> None:
         self.generation = generation
         self.tag = tag
+        self.queue = queue
+        self.message = message
+        self.taken_at = time.monotonic()
+        self.alone = False
+        """Handed out by itself, so that it surely runs; of several only the oldest does."""
+        self.sentenced = False
         self.notes = notes
         """The queue of notes in which the start of this claim is counted."""
         self.open = True
@@ -51,10 +59,23 @@ class Settling:
     def __len__(self) -> int:
         return len(self._held)
 
-    def hold(self, tag: int, notes: str | None) -> Held:
+    def hold(self, tag: int, notes: str | None, queue: str, message: Message) -> Held:
         """Note a claim that is handed out."""
-        held = self._held[tag] = Held(self._session.generation, tag, notes)
+        held = self._held[tag] = Held(self._session.generation, tag, notes, queue, message)
         return held
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest claim was handed out that is held and not sentenced yet."""
+        return next((held.taken_at for held in self._held.values() if not held.sentenced), None)
+
+    def running_since(self, moment: float, *, ended: bool = False) -> list[Held]:
+        """Return what has run since before a moment, as far as can be told, and is not sentenced yet."""
+        noted = {id(each.claim.token) for each in self._noted}
+        old = [held for held in self._held.values() if held.taken_at <= moment]
+        first = next((held for held in old if id(held) not in noted), None)
+        running = [held for held in old if (ended if id(held) in noted else held.alone or held is first)]
+        return [held for held in running if not held.sentenced]
 
     def note(self, settlement: Settlement) -> None:
         """Note how a claim ends."""
@@ -87,6 +108,7 @@ class Settling:
         if intake is None or not (live or self._given_up):
             return
         try:
+            self._look(intake, live)
             self._return_given_up(intake)
             self._send_all(intake, live)
             self._count_give_backs(live)
@@ -120,6 +142,14 @@ class Settling:
         """What is held goes back, and its starts did not happen."""
         for held in self._held.values():
             self._withdraw(held)
+
+    def _look(self, intake: Intake, settlements: Sequence[Settlement]) -> None:
+        """Before what ran long is settled: the broker may have taken it back meanwhile."""
+        tokens: list[Held] = [each.claim.token for each in settlements]
+        if tokens and time.monotonic() - min(held.taken_at for held in tokens) > LONG_SECONDS:
+            intake.connection.read_available()
+        if any(held.sentenced for held in tokens):
+            intake.barrier(time.monotonic() + CALL_SECONDS)
 
     def _send_all(self, intake: Intake, settlements: Sequence[Settlement]) -> None:
         """A worker that stood still longer than a heartbeat may have lost its claims: ask before anything is sent."""
@@ -156,6 +186,9 @@ class Settling:
         """A start that was noted did not happen; where none was noted, the message is known to be unstarted."""
         if held.notes is None:
             self._unstarted.record(claim.message.id)
+        if held.sentenced:
+            self._forget_notes([held])
+            held.notes = None
         self._withdraw(held)
 
     def _acknowledge(self, intake: Intake, settlements: Sequence[Settlement]) -> None:
@@ -172,7 +205,8 @@ class Settling:
             else:
                 intake.unacked.settled(held.tag)
                 settled.append(held)
-        intake.channel.write(intake.acks() + b"".join(given_back), time.monotonic() + CALL_SECONDS)
+        frames = b"".join(given_back) + intake.acks()  # in this order: acknowledging "all up to" one means these too
+        intake.channel.write(frames, time.monotonic() + CALL_SECONDS)
         self._forget_notes(settled)
 
     def _withdraw(self, held: Held) -> None:

@@ -15,6 +15,7 @@ A note with a body is a sentence: the process was ended because of this message,
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable
 
 from longshore.brokers.rabbitmq import frames, methods
@@ -28,6 +29,7 @@ from longshore.message import Message
 PREFIX = "longshore.starts.v1."
 EXPIRES_MILLISECONDS = 86_400_000
 MOST_NOTES = 100
+RETURN_SECONDS = 1.0
 
 _ARGUMENTS = {"x-expires": EXPIRES_MILLISECONDS}
 _NOTE = properties({"delivery_mode": 2})
@@ -80,15 +82,18 @@ class Starts:
         """Return the sentence among a message's notes; they stay as they are."""
 
         def work(connection: Connection, deadline: float) -> str | None:
-            channel = connection.open_channel(deadline)  # the notes are back when it closes
+            channel = connection.open_channel(deadline)
             found: str | None = None
+            fetched = 0
             fetch = methods.get(channel.number, queue, no_ack=False)
             while found is None:
                 channel.write(fetch, deadline)
                 answer = channel.next_answer(deadline)
                 if answer.method != frames.BASIC_GET_OK:
                     break
+                fetched += 1
                 found = answer.body.decode("utf-8", "replace") or None
+            _return_all(channel, queue, fetched, deadline)
             connection.close_channel(channel, deadline)
             return found
 
@@ -119,6 +124,19 @@ class Starts:
                     b"".join(methods.delete_queue(channel.number, name, nowait=True) for name in names), deadline
                 )
             )
+
+
+def _return_all(channel: Channel, queue: str, fetched: int, deadline: float) -> None:
+    """Give notes back, and wait until they count again: who looks meanwhile would miss them, and note a start twice."""
+    if not fetched:
+        return
+    channel.write(methods.requeue(channel.number, 0, multiple=True), deadline)
+    look = methods.declare_queue(channel.number, queue, passive=True)
+    until = min(deadline, time.monotonic() + RETURN_SECONDS)
+    while time.monotonic() < until:
+        if methods.read_queue_facts(channel.call(look, frames.QUEUE_DECLARE_OK, deadline)).messages >= fetched:
+            return
+        time.sleep(0.005)
 
 
 def _publish(channel: Channel, queue: str, sentence: str | None = None) -> bytes:
