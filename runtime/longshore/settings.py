@@ -177,6 +177,7 @@ SETTINGS: Mapping[str, tuple[Any, Callable[[Any], Any], str]] = {
 """name → (default, parser, meaning)."""
 
 _NOT_HERE = {
+    "database_url": "write the address as result_backend, with db+ before it: db+postgresql://…",
     **dict.fromkeys(
         (
             "database_create_tables_at_setup",
@@ -185,7 +186,6 @@ _NOT_HERE = {
             "database_short_lived_sessions",
             "database_table_names",
             "database_table_schemas",
-            "database_url",
             "result_chord_expires",
             "result_chord_join_timeout",
             "result_chord_retry_interval",

@@ -17,7 +17,7 @@ _FORM = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*([smh]))?\s*")
 
 HORIZON_SECONDS = 60.0
 """How far ahead turns are given: a rate that changes is in force for everybody after this time."""
-LATE_SECONDS = 2.0
+LATE_SECONDS = 1.0
 """A turn that was missed by more than this is void: workers that come back do not run a burst of old turns."""
 SHORT_WAIT_SECONDS = 0.005
 """A turn as near as this is waited for in place; the way through the broker would take as long."""
