@@ -60,7 +60,8 @@ def _attributes(of: type) -> Iterator[str]:
     """Yield what a class declares, with its default."""
     for name, annotation in inspect.get_annotations(of).items():
         default = of.__dict__.get(name, _UNSET)
-        value = "" if default is _UNSET or inspect.ismemberdescriptor(default) else f" = {default!r}".replace("'", '"')
+        shown = default.__name__ if isinstance(default, type) else repr(default).replace("'", '"')
+        value = "" if default is _UNSET or inspect.ismemberdescriptor(default) else f" = {shown}"
         if not name.startswith("_"):
             yield f"{name}: {annotation}{value}"
 
