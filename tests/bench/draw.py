@@ -1,4 +1,4 @@
-"""Draws bars as SVG, in the environment of the plots: panels as JSON on the standard input, a folder as argument."""
+"""Draws bars and lines as SVG, in the environment of the plots: panels as JSON on the input, a folder as argument."""
 
 from __future__ import annotations
 
@@ -15,6 +15,26 @@ from matplotlib import pyplot as plt  # noqa: E402 - after the choice of how to 
 OURS, OTHERS = "#1f6f8b", "#b8c4cc"
 
 
+COLORS = {"redis": "#c0392b", "rabbitmq": "#e67e22", "sqlite": "#1f6f8b"}
+
+
+def draw_lines(panel, folder):
+    lines = panel["lines"]
+    figure, axes = plt.subplots(1, len(lines), figsize=(4.2 * len(lines), 3.4), squeeze=False)
+    for axis, (title, shown) in zip(axes[0], lines.items(), strict=True):
+        for name, points in shown["series"].items():
+            xs, ys = [point[0] for point in points], [point[1] for point in points]
+            axis.plot(xs, ys, marker="o", label=name, color=COLORS.get(name))
+        # the axis is linear up to 1, so that "none" has a place
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel(shown["axis"])
+        axis.set_title(title, fontsize=9)
+        if shown["series"]:
+            axis.legend(frameon=False)
+    finish(figure, panel, folder)
+
+
 def draw(panel, folder):
     rows = panel["rows"]
     if not rows:
@@ -25,6 +45,10 @@ def draw(panel, folder):
         axis.barh(names, [values[name] for name in names],
                   color=[OURS if name.startswith("longshore") else OTHERS for name in names])  # fmt: skip
         axis.set_title(row)
+    finish(figure, panel, folder)
+
+
+def finish(figure, panel, folder):
     figure.suptitle(panel["title"])
     figure.tight_layout()
     figure.savefig(Path(folder) / f"{panel['file']}.svg", metadata={"Date": None})
@@ -32,4 +56,4 @@ def draw(panel, folder):
 
 
 for panel in json.load(sys.stdin):
-    draw(panel, sys.argv[1])
+    (draw_lines if "lines" in panel else draw)(panel, sys.argv[1])

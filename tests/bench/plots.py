@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.bench import environments
+from tests.bench import curve_report, environments
 from tests.bench.report import medians
 from tests.bench.systems import SYSTEMS
 
@@ -39,10 +39,10 @@ def _systems(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name in SYSTEMS}
 
 
-def write(raw: Path, pictures: Path) -> None:
-    """Draw every picture of a run's raw figures."""
+def write(figures: Mapping[str, Any] | None, curves: Mapping[str, Any] | None, pictures: Path) -> None:
+    """Draw every picture of the raw figures that there are."""
     environments.ensure("plots")
     pictures.mkdir(parents=True, exist_ok=True)
-    what = json.dumps(panels(json.loads(raw.read_text())))
+    drawn = [*(panels(figures) if figures else []), *(curve_report.panels(curves) if curves else [])]
     command = [environments.program("plots", "python"), str(DRAW), str(pictures)]
-    subprocess.run(command, input=what, text=True, check=True)
+    subprocess.run(command, input=json.dumps(drawn), text=True, check=True)

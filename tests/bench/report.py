@@ -140,9 +140,11 @@ def _why_not(result: Mapping[str, Any] | None) -> str:
 # -- the document ------------------------------------------------------------------------------------------------------
 
 
-def document(figures: Figures) -> str:
-    """Return the whole document."""
-    parts = [_opening(figures), "## Targets\n", table(figures), _pictures(), "## Every contender\n"]
+def document(figures: Figures, time_goes: str = "", curves: str = "") -> str:
+    """Return the whole document: with what somebody wrote on where the time goes, and the section of the curves."""
+    parts = [_opening(figures), "## Targets\n", _missed(figures), table(figures), _pictures()]
+    parts.extend(text for text in (time_goes, curves) if text)
+    parts.append("## Every contender\n")
     parts.extend(_details(row, found, figures) for row, found in _rows(figures) if "left_out" not in found)
     parts.extend([_settings(figures), _method(figures), _versions(figures)])
     return "\n".join(parts)
@@ -152,14 +154,27 @@ def _opening(figures: Figures) -> str:
     machine, plan = figures["machine"], figures["plan"]
     return f"""# Benchmarks
 
-Written by `make bench` from [its raw figures](benchmarks.json); no number here is written by hand.
+Written by `make bench` from [its raw figures](benchmarks.json); no number in a table is written by hand.
 
 {figures["started"]}, commit {machine["commit"]}: {machine["processor"]}, {machine["cpus"]} CPUs, \
 {machine["memory_gb"]} GB, Linux {machine["kernel"]}, Python {machine["python"]}; Redis {machine["redis"]}, RabbitMQ \
 {machine["rabbitmq"]}, SQLite {machine["sqlite"]}, on the same machine. Medians of {plan["rounds"]} trials after a \
-warm-up, contenders in alternating order. Load of the machine before the run {figures["load_before"]:.1f}, after it \
-{figures["load_after"]:.1f}.
+warm-up (of fewer where the lists say so), contenders in alternating order. Load of the machine before the run \
+{figures["load_before"]:.1f}, after it {figures["load_after"]:.1f}.
 """
+
+
+def _missed(figures: Figures) -> str:
+    """Return how many targets were met, and how many were not."""
+    found = [
+        judge(measure.target, values.get(OURS), values).met
+        for row, result in _rows(figures)
+        for measure in row.measures
+        for values in [medians(result["contenders"], measure.key)]
+        if measure.target is not None
+    ]
+    unknown = f", {found.count(None)} not measured" if None in found else ""
+    return f"{found.count(True)} met, {found.count(False)} missed{unknown}.\n"
 
 
 def _pictures() -> str:

@@ -44,7 +44,8 @@ class Row:
     title: str
     broker: str
     trial: str
-    """A function of `trials`: throughput, latency, waiting, start_up; or what the driver sends: one, many, beside."""
+    """A function of `trials`: throughput, latency, waiting, start_up; or what the driver sends: one, many, beside,
+    coroutines."""
     systems: tuple[str, ...]
     measures: tuple[Measure, ...]
     raw: tuple[str, ...] = ()
@@ -120,6 +121,9 @@ ROWS: tuple[Row, ...] = (
         _rate(factor=0.9, of="raw confirmed publish"), raw=("raw confirmed publish",), raw_count=1500,
         options={"confirm": True}),
     Row("send-16-rabbitmq", "send from 16 threads, confirmed", "rabbitmq", "beside", ("longshore",),
+        _rate(factor=8.0, of="raw confirmed publish"), raw=("raw confirmed publish",), raw_count=1500,
+        options={"confirm": True}),
+    Row("send-16-coroutines", "send from 16 coroutines, confirmed", "rabbitmq", "coroutines", ("longshore",),
         _rate(factor=8.0, of="raw confirmed publish"), raw=("raw confirmed publish",), raw_count=1500,
         options={"confirm": True}),
     Row("send-unconfirmed", "send one by one, not confirmed", "rabbitmq", "one",

@@ -45,8 +45,28 @@ class Plan:
 
 
 FULL = Plan()
+MEDIUM = Plan(seconds=0.7, latency_samples=250, stop_seconds=8.0, budget_seconds=2100.0)
 QUICK = Plan(quick=True, rounds=3, seconds=0.6, latency_samples=200, budget_seconds=160.0)
 TINY = Plan(rounds=1, seconds=0.2, latency_samples=60)
+
+
+_BASE_SECONDS = {"throughput": 2.0, "latency": 2.5, "waiting": 4.0, "start_up": 3.5}
+"""What a trial takes beside its time proper, on a quiet machine: start, first tasks, end."""
+_SERVER_SECONDS = 15.0
+
+
+def estimate(plan: Plan) -> float:
+    """Return the seconds that a run takes on a quiet machine, the building of environments left out."""
+    seconds = sum(_row_seconds(plan, row) for row in plan.chosen()) + _SERVER_SECONDS
+    return min(seconds, plan.budget_seconds or seconds)
+
+
+def _row_seconds(plan: Plan, row: Row) -> float:
+    contenders = len(plan.among(row)) + len(row.raw)
+    warm_up = row.trial not in _BASE_SECONDS or row.trial == "throughput"
+    proper = {"throughput": 2 * plan.seconds, "latency": plan.latency_samples * 0.006, "waiting": 0.0, "start_up": 0.0}
+    each = _BASE_SECONDS.get(row.trial, 0.6) + proper.get(row.trial, plan.seconds)
+    return contenders * each * (plan.rounds + warm_up)
 
 
 def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Figures:
@@ -67,9 +87,12 @@ def run(plan: Plan, folder: Path, tell: Callable[[str], None]) -> Figures:
         "rows": [],
     }
     began = time.monotonic()
+    tell(f"about {estimate(plan) / 60:.0f} minutes on a quiet machine, {len(plan.chosen())} rows")
     with Servers(folder) as servers:
         rows = plan.chosen()
         for index, row in enumerate(rows):
+            passed = (time.monotonic() - began) / 60
+            tell(f"-- row {index + 1} of {len(rows)}, {row.id}, after {passed:.1f} minutes")
             ends = _share_ends(plan, began, rows[index:])
             reason = "the time of this run was over" if time.monotonic() >= ends else servers.missing(row.broker)
             contest = Contest(row, plan, servers, folder, tell, ends)
@@ -128,7 +151,7 @@ class Contest:
 
     def _needs_warm_up(self) -> bool:
         """These trials are sized by what a first one finds; the others hold their warm-up themselves."""
-        return self._row.trial in {"throughput", "one", "many", "beside"}
+        return self._row.trial in {"throughput", "one", "many", "beside", "coroutines"}
 
     def _attempt(self, name: str, *, warm_up: bool) -> bool:
         began = time.monotonic()
@@ -152,7 +175,7 @@ class Contest:
         what, guess = self._row.trial, self._guesses.get(name)
         if what == "throughput":
             return trials.throughput(trial, guess)
-        if what in {"one", "many", "beside"}:
+        if what in {"one", "many", "beside", "coroutines"}:
             return trials.sending(trial, what, guess)
         return {"latency": trials.latency, "waiting": trials.waiting, "start_up": trials.start_up}[what](trial)
 

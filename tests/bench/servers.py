@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,14 +12,23 @@ from typing import Self
 
 import amqp
 
+from tests.bench.apps.settings import QUEUE, queue_names
 from tests.support import rabbitmq as rabbitmq_support
 from tests.support import redis as redis_support
 from tests.support.rabbitmq import RabbitMQServer
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, free_port
 
-QUEUE = "bench"
+__all__ = ["QUEUE", "Servers", "clean_up_on_sigterm"]
+
 SETTLE_SECONDS = 3.0
 BROKER_DATABASE, RESULT_DATABASE = 0, 1
+TLS = "TLS"
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "": (),
+    "AOF everysec": ("--appendonly", "yes", "--appendfsync", "everysec"),
+    "AOF always": ("--appendonly", "yes", "--appendfsync", "always"),
+}
+"""Options of a Redis; `TLS` is of both servers."""
 
 
 def clean_up_on_sigterm() -> None:
@@ -33,6 +43,8 @@ class Servers:
         self._folder = folder
         self._redis: dict[str, RedisServer] = {}
         self._rabbitmq: RabbitMQServer | None = None
+        self._tls_port = 0
+        self._queues = 1
 
     def __enter__(self) -> Self:
         return self
@@ -66,19 +78,42 @@ class Servers:
             server.start()
         return self._rabbitmq
 
-    def fresh(self, kind: str, *, queue_type: str = "classic") -> str:
+    def fresh(self, kind: str, *, queue_type: str = "classic", variant: str = "", queues: int = 1) -> str:
         """Empty a broker and return its address (for SQLite: the path of a new file)."""
         if kind == "redis":
-            with self.redis().client() as client:
-                client.flushall()
-            return self.redis().url(database=BROKER_DATABASE)
+            return self._fresh_redis(variant)
         if kind == "rabbitmq":
-            self._fresh_queue(queue_type)
+            self._fresh_queues(queue_type, queues)
+            if variant == TLS:
+                certificate = self.rabbitmq.certificate
+                return f"amqps://guest:guest@localhost:{self.rabbitmq.tls_port}/?cacertfile={certificate}"
             return self.rabbitmq.url()
         folder = self._folder / "sqlite"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return str(folder / "bench.db")
+
+    def _fresh_redis(self, variant: str) -> str:
+        server = self.redis(*(self._tls_options() if variant == TLS else VARIANTS[variant]))
+        with server.client() as client:
+            client.flushall()
+        if variant == TLS:
+            certificate = self._folder / "certificate.pem"
+            return f"rediss://localhost:{self._tls_port}/{BROKER_DATABASE}?ssl_ca_certs={certificate}"
+        return server.url(database=BROKER_DATABASE)
+
+    def _tls_options(self) -> tuple[str, ...]:
+        key, certificate = str(self._folder / "key.pem"), str(self._folder / "certificate.pem")
+        if not self._tls_port:
+            self._tls_port = free_port()
+            command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            names = ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+            files = ["-keyout", key, "-out", certificate]
+            subprocess.run([*command, *names, *files], check=True, capture_output=True, timeout=30)
+        return (
+            "--tls-port", str(self._tls_port), "--tls-cert-file", certificate, "--tls-key-file", key,
+            "--tls-ca-cert-file", certificate, "--tls-auth-clients", "no",
+        )  # fmt: skip
 
     def results(self) -> str:
         """Return the address of the database for results; `fresh("redis")` empties it too."""
@@ -97,11 +132,12 @@ class Servers:
                     return found
                 time.sleep(0.05)
 
-    def _fresh_queue(self, queue_type: str) -> None:
-        """Delete the queue and what systems keep beside it; only a quorum queue is declared here, to be adopted."""
+    def _fresh_queues(self, queue_type: str, queues: int) -> None:
+        """Delete the queues and what systems keep beside them; only a quorum queue is declared here, to be adopted."""
         with self._amqp() as connection:
             channel = connection.channel()
-            for name in (QUEUE, f"{QUEUE}.DQ", f"{QUEUE}.XQ", f"{QUEUE}.dead_letter", f"{QUEUE}.delay"):
+            more, self._queues = queue_names(self._queues), queues
+            for name in (*more, f"{QUEUE}.DQ", f"{QUEUE}.XQ", f"{QUEUE}.dead_letter", f"{QUEUE}.delay"):
                 channel.queue_delete(name)
             if queue_type == "quorum":
                 channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})

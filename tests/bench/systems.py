@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from tests.bench.apps.settings import queue_names
 from tests.bench.environments import program
 from tests.bench.servers import QUEUE
 
@@ -26,6 +27,7 @@ class Job:
     slots: int = 0
     """Tasks side by side in one process, for work that waits; 0: no-op tasks."""
     url: str = ""
+    queues: int = 1
 
 
 Commands = list[list[str]]
@@ -58,8 +60,8 @@ class System:
 def _longshore(execution: str) -> Callable[[Job], Commands]:
     def commands(job: Job) -> Commands:
         how = ["--execution", execution, "-c", str(job.slots)] if job.slots else ["-c", str(job.processes)]
-        command = [program("longshore", "longshore"), "worker", "longshore_app:app", "-Q", QUEUE, *how]
-        return [[*command, "-l", "warning", "--ack-policy", job.ack]]
+        command = [program("longshore", "longshore"), "worker", "longshore_app:app", *how]
+        return [[*command, "-Q", ",".join(queue_names(job.queues)), "-l", "warning", "--ack-policy", job.ack]]
 
     return commands
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.bench import plots, report
+from tests.bench import curve_report, curves, plots, report
 from tests.bench.environments import REQUIREMENTS
 from tests.bench.raw import BASELINES
 from tests.bench.report import judge, medians, number
 from tests.bench.rows import ROWS, Target
+from tests.bench.run import FULL, MEDIUM, TINY, estimate
 from tests.bench.systems import SYSTEMS, Job
 from tests.bench.trials import Invalid, percentile, rate_of
 
@@ -117,3 +118,50 @@ def test_a_command_is_made_for_every_system():
     for system in SYSTEMS.values():
         for broker in system.brokers:
             assert all(system.commands(Job(broker, processes=2, url="x")))
+
+
+def test_a_run_says_how_long_it_takes_and_stays_within_its_time():
+    assert MEDIUM.budget_seconds is not None
+    assert estimate(TINY) < estimate(MEDIUM) <= MEDIUM.budget_seconds < estimate(FULL)
+
+
+def point(curve: str, series: str, x: float | str, **measured: Any) -> dict[str, Any]:
+    return {"curve": curve, "series": series, "x": x, **measured}
+
+
+def curves_of(*points: dict[str, Any]) -> dict[str, Any]:
+    return {"started": "now", "machine": {"commit": "c"}, "load_before": 0.1, "load_after": 0.2, "points": list(points)}
+
+
+def test_a_curve_is_a_table_with_a_column_for_each_broker():
+    text = curve_report.section(curves_of(
+        point("backlog", "redis", 1000, value=20.0), point("backlog", "sqlite", 1000, value=30.0),
+        point("backlog", "redis", 1_000_000, failure="it broke"), point("variant", "redis", "TLS", value=9, sends=5),
+    ))  # fmt: skip
+    assert "| 1,000 | 20.0 | 30.0 |" in text
+    assert "| 1,000,000 | failed: it broke |  |" in text
+    assert "| redis | TLS | 9.00 |" in text
+
+
+def test_a_curve_is_drawn_from_the_points_that_were_measured():
+    drawn = curve_report.panels(curves_of(point("queues", "redis", 1, value=9, p50=1), point("queues", "redis", 10)))
+    lines = next(panel for panel in drawn if panel["file"] == "bench-queues")["lines"]
+    assert [shown["series"] for shown in lines.values()] == [{"redis": [[1, 9]]}, {"redis": [[1, 1]]}]
+
+
+def test_each_curve_is_shown_and_drawn_by_a_key_of_its_own():
+    assert {shown.curve for shown in curve_report.SHOWN} == set(curves.CURVES)
+    drawn = {key for _, keys in curve_report.PICTURES.values() for key in keys}
+    assert drawn <= {(shown.curve, shown.key) for shown in curve_report.SHOWN}
+
+
+def test_what_somebody_wrote_stands_in_the_document_between_targets_and_contenders():
+    bare: dict[str, Any] = {
+        **figures(longshore=contender(50_000)), "started": "now", "load_before": 0.1, "load_after": 0.1, "settings": {},
+        "machine": dict.fromkeys(("commit", "processor", "cpus", "memory_gb", "kernel", "python", "redis", "rabbitmq",
+                                  "sqlite"), "x"),
+        "plan": {"rounds": 5}, "baselines": {}, "message_bytes": {}, "versions": {},
+    }  # fmt: skip
+    text = report.document(bare, "## Where the time goes\n\nInto JSON.\n", "## Curves\n")
+    parts = ["## Targets", "1 met, 0 missed.", "## Where the time goes", "## Curves", "## Every contender"]
+    assert sorted(parts, key=text.index) == parts

@@ -49,6 +49,10 @@ class Options:
     durability: str = "normal"
     results: bool = False
     confirm: bool = False
+    payload: int = 0
+    """Bytes of the argument of a task `weigh`."""
+    variant: str = ""
+    """Of the server, as `servers.VARIANTS` names it."""
     unconfirmed: bool = False
     """Sends are not confirmed, by choice."""
 
@@ -62,7 +66,7 @@ class Trial:
         self.options = options
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.url = servers.fresh(job.broker, queue_type=options.queue_type)
+        self.url = servers.fresh(job.broker, queue_type=options.queue_type, variant=options.variant, queues=job.queues)
         self.job = replace(job, url=self.url)
         self.board = Board(folder)
         self.environment = self._environment()
@@ -84,16 +88,21 @@ class Trial:
             "BENCH_UNCONFIRMED": "1" if options.unconfirmed else "",
             "BENCH_DURABILITY": options.durability,
             "BENCH_SLOTS": str(job.slots),
+            "BENCH_PAYLOAD": str(options.payload),
+            "BENCH_QUEUES": str(job.queues),
             **self.system.variables,
         }
 
     def drive(self, command: str, count: int = 0, kind: str = "noop") -> dict[str, Any]:
         """Run the driver in the system's environment, and return its answer."""
-        python = program(self.system.environment, "python")
-        line = [python, str(APPS / "driver.py"), self.system.module, command, str(count), kind]
+        return self.ask("driver.py", self.system.module, command, str(count), kind)
+
+    def ask(self, script: str, *words: str) -> dict[str, Any]:
+        """Run a script of `apps` in the system's environment, and return its answer."""
+        line = [program(self.system.environment, "python"), str(APPS / script), *words]
         done = subprocess.run(line, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=300)
         if done.returncode:
-            raise Invalid(f"{command} failed: {done.stderr.strip()[:600]}")
+            raise Invalid(f"{' '.join(words)} failed: {done.stderr.strip()[:600]}")
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
     def workers(self) -> Workers:
@@ -127,7 +136,8 @@ class Trial:
         """After the workers' end: each task ran exactly once, and the broker holds nothing of it any more."""
         if self.board.total() != sent:
             raise Invalid(f"{self.board.total()} runs of {sent} tasks")
-        left = self.servers.rabbitmq_depth() if self.job.broker == "rabbitmq" else self.drive("depth")["depth"]
+        one_queue = self.job.broker == "rabbitmq" and self.job.queues == 1
+        left = self.servers.rabbitmq_depth() if one_queue else self.drive("depth")["depth"]
         if left != 0:
             raise Invalid(f"{left} messages of {sent} were left in the broker")
 
@@ -143,11 +153,16 @@ def throughput(trial: Trial, guess: float | None) -> dict[str, Any]:
     options = trial.options
     wanted = FIRST_COUNT if guess is None else int(guess * options.seconds / (1 - WARM_SHARE))
     count = max(FIRST_COUNT, min(wanted, options.most_tasks))
-    trial.drive("fill", count)
+    return backlog(trial, count)
+
+
+def backlog(trial: Trial, count: int, kind: str = "noop") -> dict[str, Any]:
+    """Tasks a second on a backlog of so many, the first ones left out."""
+    trial.drive("fill", count, kind)
     with trial.workers() as workers:
         seen = trial.await_count(workers, count)
     trial.check_all_done(count)
-    if options.results:
+    if trial.options.results:
         trial.check_results(count)
     return {"value": rate_of(seen, count), "tasks": count}
 

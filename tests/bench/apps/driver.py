@@ -1,7 +1,7 @@
 """Sends for one system, in its environment, and says how long it took: ``driver.py MODULE COMMAND [COUNT [KIND]]``.
 
-Commands: fill, one (send one by one), many (send in batches), beside (16 threads at once), stamps (paced sends for the
-latency), depth, stored, bytes. The answer is one line of JSON.
+Commands: fill, one (send one by one), many (send in batches), beside (16 threads at once), coroutines (16 at once),
+stamps (paced sends for the latency), depth, stored, bytes. The answer is one line of JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 
 WARM_UP = 20
-THREADS = 16
+BESIDE = 16
 PAUSE_SECONDS = 0.004
 
 
@@ -71,9 +71,17 @@ async def many(module, count, kind):
 
 async def beside(module, count, kind):
     await send_each(module, WARM_UP, kind)
-    each = count // THREADS * THREADS
+    each = count // BESIDE * BESIDE
     began = time.perf_counter()
-    module.send_beside(kind, each, THREADS)
+    module.send_beside(kind, each, BESIDE)
+    return {"count": each, "sent": each + WARM_UP, "seconds": time.perf_counter() - began}
+
+
+async def coroutines(module, count, kind):
+    await send_each(module, WARM_UP, kind)
+    each = count // BESIDE * BESIDE
+    began = time.perf_counter()
+    await module.send_coroutines(kind, each, BESIDE)
     return {"count": each, "sent": each + WARM_UP, "seconds": time.perf_counter() - began}
 
 
@@ -99,8 +107,8 @@ async def message_bytes(module, _count, _kind):
 
 
 COMMANDS = {
-    "fill": fill, "one": one, "many": many, "beside": beside, "stamps": stamps, "depth": depth, "stored": stored,
-    "bytes": message_bytes,
+    "fill": fill, "one": one, "many": many, "beside": beside, "coroutines": coroutines, "stamps": stamps,
+    "depth": depth, "stored": stored, "bytes": message_bytes,
 }  # fmt: skip
 
 

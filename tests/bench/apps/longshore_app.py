@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import counting
-from settings import ASYNC, BROKER, DURABILITY, KIND, QUEUE, RESULTS, UNCONFIRMED
+from settings import ASYNC, BROKER, DURABILITY, KIND, PAYLOAD, QUEUE, QUEUES, RESULTS, UNCONFIRMED
 
 from longshore import Longshore
 from longshore.brokers.port import QueueSpec
@@ -18,10 +18,18 @@ app = Longshore(
     "bench", broker=URL, backend=RESULTS or None, task_default_queue=QUEUE, broker_transport_options=TRANSPORT
 )
 BATCH = 100
+FILL_BATCH = 1000
+FILL_BYTES = 4_000_000
+"""A fill sends no more than this at once, so that each batch ends within the deadline of a send."""
 
 
 @app.task(name="bench.noop")
 def noop():
+    counting.count()
+
+
+@app.task(name="bench.weigh")
+def weigh(_data):
     counting.count()
 
 
@@ -54,12 +62,12 @@ async def wait_async():
 io = app.task(name="bench.io")(wait_async if ASYNC else wait)
 
 
-TASKS = {"noop": noop, "stamp": stamp, "slow": slow, "io": io}
+TASKS = {"noop": noop, "weigh": weigh, "stamp": stamp, "slow": slow, "io": io}
 
 
 async def start():
     """As a worker does at its start: a message to a queue that does not exist is an error here."""
-    app.broker.declare([QueueSpec(QUEUE)])
+    app.broker.declare([QueueSpec(name) for name in QUEUES])
 
 
 def send_one(kind, *args):
@@ -83,9 +91,23 @@ def _send_some(kind, count):
         send_one(kind)
 
 
-def fill(kind, count):
-    for start in range(0, count, 1000):
-        app.send_many([(TASKS[kind], ())] * min(1000, count - start))
+async def send_coroutines(kind, count, coroutines):
+    await asyncio.gather(*(_send_some_awaiting(kind, count // coroutines) for _ in range(coroutines)))
+
+
+async def _send_some_awaiting(kind, count):
+    for _ in range(count):
+        await TASKS[kind].aapply_async()
+
+
+def fill(kind, count, **options):
+    """Spread over the queues, the same number in each but for one."""
+    call = (TASKS[kind], ("x" * PAYLOAD,) if kind == "weigh" else ())
+    step = min(FILL_BATCH, max(FILL_BYTES // max(PAYLOAD, 1), 1))
+    for number, queue in enumerate(QUEUES):
+        share = count // len(QUEUES) + (number < count % len(QUEUES))
+        for start in range(0, share, step):
+            app.send_many([call] * min(step, share - start), queue=queue, **options)
 
 
 def message_bytes():
@@ -102,8 +124,8 @@ def message_bytes():
 
 
 def depth():
-    found = app.broker.depths([QUEUE])[QUEUE]
-    return 0 if found is None else sum(number or 0 for number in (found.ready, found.leased, found.delayed))
+    found = [depth for depth in app.broker.depths(QUEUES).values() if depth is not None]
+    return sum(number or 0 for depth in found for number in (depth.ready, depth.leased, depth.delayed))
 
 
 def stored():

@@ -18,3 +18,13 @@ SLOTS = int(os.environ.get("BENCH_SLOTS", "0"))
 """Tasks side by side in one process, where a system asks for it in code; 0 is what suits no-op tasks."""
 ASYNC = os.environ.get("BENCH_ASYNC") == "1"
 QUEUE = "bench"
+PAYLOAD = int(os.environ.get("BENCH_PAYLOAD", "0"))
+"""Bytes of the argument of a task `weigh`."""
+
+
+def queue_names(count: int) -> list[str]:
+    """Return the queues of a worker that serves so many."""
+    return [QUEUE, *(f"{QUEUE}-{number}" for number in range(1, count))]
+
+
+QUEUES = queue_names(int(os.environ.get("BENCH_QUEUES", "1")))
