@@ -308,3 +308,8 @@ def acknowledges_and_dies(self):
     note("begun")
     self.acknowledge()
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+def note_trouble(task_id):
+    note(f"trouble {task_id}")

@@ -166,6 +166,22 @@ def test_a_task_that_acknowledged_itself_and_died_has_failed_too(bench):
     assert bench.effects() == ["begun"]
 
 
+@ON_SQLITE
+@pytest.mark.parametrize("how", ["killed", "limited"])
+def test_the_error_callback_of_an_early_acknowledged_task_is_called(bench, how):
+    with bench.worker("-c", "1"):
+        result = tasks.slow_early.apply_async(
+            ("a", str(bench.folder / "never")),
+            link_error=tasks.note_trouble.s().set(queue=bench.queue),
+            time_limit=0.5 if how == "limited" else None,
+        )
+        started = wait_for("started", bench.effects)[0]
+        if how == "killed":
+            os.kill(int(started.split()[2]), signal.SIGKILL)
+        wait_for("told", lambda: f"trouble {result.id}" in bench.effects())
+    assert result.state == FAILURE
+
+
 # -- per-child limits ----------------------------------------------------------------------------------------------
 
 

@@ -205,8 +205,8 @@ class Pen:
         "_copies",
         "_copy_base",
         "_failed",
+        "_has_more",
         "_held",
-        "_is_limited",
         "_memory",
         "_processed",
         "_ring",
@@ -232,7 +232,7 @@ class Pen:
         self._processed, self._failed = before.processed, before.failed
         self._held = 0
         self._state = 0
-        self._is_limited = False
+        self._has_more = False
 
     @property
     def events_wanted(self) -> bool:
@@ -267,16 +267,20 @@ class Pen:
         _LENGTH.pack_into(self._memory, at, len(raw))
         self._write(time.monotonic())
 
-    def limit(self, seconds: float, copy: bytes | None) -> None:
-        """Say how long the task that starts now may take; keep its message where nobody else has it."""
-        if copy is not None and len(copy) <= _COPY_BYTES - _COPY_LENGTH.size:
-            at = self._copy_base + _COPY_LENGTH.size
-            self._copies[at : at + len(copy)] = copy
-            _COPY_LENGTH.pack_into(self._copies, self._copy_base, len(copy))
-        self._is_limited = True
+    def limit(self, seconds: float) -> None:
+        """Say how long the task that starts now may take."""
+        self._has_more = True
         _LIMIT.pack_into(self._memory, self._base + _LIMIT_AT, time.monotonic() + seconds, seconds)
         if seconds < SOON_SECONDS:
             self._ring()
+
+    def keep(self, copy: bytes) -> None:
+        """Keep the message of the task that starts now, because nobody else has it; one that is too long is not."""
+        if len(copy) <= _COPY_BYTES - _COPY_LENGTH.size:
+            self._has_more = True
+            at = self._copy_base + _COPY_LENGTH.size
+            self._copies[at : at + len(copy)] = copy
+            _COPY_LENGTH.pack_into(self._copies, self._copy_base, len(copy))
 
     def acknowledged(self) -> None:
         """Say that the task that runs has acknowledged its message itself."""
@@ -285,8 +289,8 @@ class Pen:
 
     def end(self, *, failed: bool) -> None:
         """Say that the task has ended."""
-        if self._is_limited:
-            self._is_limited = False
+        if self._has_more:
+            self._has_more = False
             _LIMIT.pack_into(self._memory, self._base + _LIMIT_AT, 0.0, 0.0)
             _COPY_LENGTH.pack_into(self._copies, self._copy_base, 0)
         self._processed += 1

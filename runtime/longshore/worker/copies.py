@@ -1,4 +1,4 @@
-"""The copy of a message that was acknowledged before its start, kept while a hard limit may end its process.
+"""The copy of a message that was acknowledged before its start, kept while a limit may end it or others wait for it.
 
 Its supervisor sends it again with its sentence, so that whoever waits for its end is told; it never runs again.
 """

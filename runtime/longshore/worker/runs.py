@@ -234,8 +234,8 @@ class Runs:
         run = prepared.run
         run.witness = pen
         pen.start(run.call.id, _about(prepared), prepared.plan.marks)
-        if run.limits is not NO_LIMITS:
-            _limit(prepared, pen, run.limits.hard)
+        if run.limits is not NO_LIMITS or not prepared.plan.ack.late:
+            _insure(prepared, pen)
         began = time.perf_counter()
         prepared.execution = execute(prepared.plan.task, run)
         prepared.seconds = time.perf_counter() - began
@@ -247,8 +247,8 @@ class Runs:
         run = prepared.run
         run.witness = pen
         pen.start(run.call.id, _about(prepared), prepared.plan.marks)
-        if run.limits is not NO_LIMITS:
-            _limit(prepared, pen, run.limits.hard)
+        if run.limits is not NO_LIMITS or not prepared.plan.ack.late:
+            _insure(prepared, pen)
         began = time.perf_counter()
         prepared.execution = await execute_async(prepared.plan.task, run)
         prepared.seconds = time.perf_counter() - began
@@ -289,11 +289,15 @@ class Runs:
         )
 
 
-def _limit(prepared: Prepared, pen: Pen, seconds: float | None) -> None:
-    if seconds is None:
-        return
-    early = not prepared.plan.ack.late
-    pen.limit(seconds, dump_copy(prepared.claim.queue, prepared.run.message) if early else None)
+def _insure(prepared: Prepared, pen: Pen) -> None:
+    """Say how long it may take; of an early-acked one that others wait for, keep the message while it runs."""
+    run, hard = prepared.run, prepared.run.limits.hard
+    if not prepared.plan.ack.late and (hard is not None or any(run.call.embed.values())):
+        copy = dump_copy(prepared.claim.queue, run.message)
+        if copy is not None:
+            pen.keep(copy)
+    if hard is not None:
+        pen.limit(hard)
 
 
 def _about(prepared: Prepared) -> str:
