@@ -81,6 +81,15 @@ _SCENARIOS = (
         ci_brokers=EMBEDDED,
     ),
     Scenario(
+        "kill-chords",
+        "the same, the tasks are parts of chords",
+        kills.kill_chords,
+        60,
+        3,
+        lanes=LANES,
+        ci_brokers=(),
+    ),
+    Scenario(
         "orphans",
         "SIGKILL of the supervisor while its children sleep, hold the GIL, idle",
         kills.orphans,

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple, Self
 
 from longshore import Longshore
 from longshore.brokers.port import QueueDepth, QueueSpec
+from longshore.canvas import Signature, chord
 from tests.chaos.journal import Journal
 from tests.chaos.patience import stretch
-from tests.chaos.tasks import JOURNAL, PREFIX
+from tests.chaos.tasks import JOURNAL, PREFIX, RETRIED
 from tests.support import rabbitmq as rabbitmq_support
 from tests.support import redis as redis_support
 from tests.support.rabbitmq import RabbitMQServer
@@ -108,6 +109,7 @@ class Stage:
             self.url += f"?{SHORT_LEASES[broker]}"
         self.lease = SHORT_SECONDS[broker] if short else LEASE_SECONDS
         self.short = short
+        self.results = self.url if broker == "redis" else f"sqlite:///{self.folder}/results.db"
         self.journal = Journal(self.folder / "journal")
         self.sent: list[int] = []
         self.findings: list[str] = []
@@ -117,7 +119,7 @@ class Stage:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self.app = Longshore("chaos-client", broker=self.url)
+        self.app = Longshore("chaos-client", broker=self.url, backend=self.results)
         self._stack.callback(self.app.close)
         kind = "Quorum" if self.kind == "quorum" else "Classic"
         self.app.broker.declare([QueueSpec(name, kind) for name in (self.queue, self.dead)])
@@ -170,6 +172,18 @@ class Stage:
             self.app.send_many(calls, queue=self.queue, **options)
         self.sent += numbers
         return range(numbers[0], numbers[-1] + 1)
+
+    def send_chords(self, count: int, parts: int) -> range:
+        """Send so many chords; return the numbers of their parts. A body has that of its first part, and `RETRIED`."""
+        numbers = [self.next_number() for _ in range(count * parts)]
+        for first in range(numbers[0], numbers[-1], parts):
+            header = [self._signature("part", (number,)) for number in range(first, first + parts)]
+            chord(header)(self._signature("join", ()))
+        self.sent += [*numbers, *(number + RETRIED for number in numbers[::parts])]
+        return range(numbers[0], numbers[-1] + 1)
+
+    def _signature(self, task: str, args: tuple[int, ...]) -> Signature:
+        return self.app.signature(PREFIX + task, args=args, queue=self.queue)
 
     def depth(self) -> QueueDepth:
         depth = self.app.broker.depths([self.queue])[self.queue]

@@ -16,7 +16,7 @@ from tests.chaos.journal import END, START, Pen
 JOURNAL = "CHAOS_JOURNAL"
 PREFIX = "chaos."
 RETRIED = 1_000_000_000
-"""What is added to the number of a task in the marks of its retry."""
+"""What is added to the number of a task in the marks of its retry, or of the body of its chord."""
 
 app = Longshore("chaos", broker="sqlite:///unused.db")
 pen = Pen(os.environ.get(JOURNAL, os.devnull))
@@ -46,6 +46,22 @@ def again(self, number):
     ended(self, number)
     if not self.request.retries:
         raise self.retry(countdown=0.05)
+
+
+@app.task(bind=True, name=PREFIX + "part")
+def part(self, number):
+    """One of a chord's header."""
+    began(self, number)
+    ended(self, number)
+    return number
+
+
+@app.task(bind=True, name=PREFIX + "join")
+def join(self, numbers):
+    """A chord's body; its number is that of the first part."""
+    number = min(numbers) + RETRIED
+    began(self, number)
+    ended(self, number)
 
 
 @app.task(bind=True, name=PREFIX + "quick_async")

@@ -16,6 +16,9 @@ from tests.chaos.verdicts import Death, Verdict, judge_early, judge_late, withou
 
 BURST = 1000
 SLOTS = 8
+CHORDS, PARTS = 60, 5
+CHORD_SECONDS = 90.0
+"""A body whose dispatcher died is dispatched by a message that looks a minute later."""
 VICTIMS = ("child", "supervisor", "group")
 ACKNOWLEDGED_AHEAD = 16
 """How many a process may acknowledge in one round trip before it starts the first of them."""
@@ -62,6 +65,11 @@ def kill_retries(stage: Stage, cycles: int) -> Outcome:
     return _kill(stage, cycles, Way(task="again"))
 
 
+def kill_chords(stage: Stage, cycles: int) -> Outcome:
+    """Late acknowledgment, the tasks are parts of chords: each body runs, and again only where its process died."""
+    return _kill(stage, cycles, Way(task="chord"))
+
+
 def _kill(stage: Stage, cycles: int, way: Way) -> Outcome:
     deaths: list[Death] = []
     slowest_end, in_the_middle = 0.0, 0
@@ -82,6 +90,9 @@ def _kill(stage: Stage, cycles: int, way: Way) -> Outcome:
         back_by = max(at + away, time.time()) + START_SECONDS * stage.stretched()
         deaths.append(Death(at, pids, way.held * len(pids), back_by, gone_at, in_a_row=stage.stretched()))
         _burst_is_over(stage, numbers, way)
+    if way.task == "chord":
+        stage.all_ended(stage.sent, CHORD_SECONDS)
+        stage.settled(CHORD_SECONDS)
     stage.finish(crew)
     if in_the_middle * 2 < cycles:
         stage.findings.append(f"only {in_the_middle} of {cycles} kills came in the middle of a burst")
@@ -91,7 +102,8 @@ def _kill(stage: Stage, cycles: int, way: Way) -> Outcome:
 
 
 def _crew(stage: Stage, way: Way) -> Crew:
-    return stage.worker("--execution", way.execution, ack=way.ack, processes=way.processes)
+    results = ("--result-backend", stage.results) if way.task == "chord" else ()
+    return stage.worker("--execution", way.execution, *results, ack=way.ack, processes=way.processes)
 
 
 def _judge(stage: Stage, way: Way, deaths: Sequence[Death]) -> Verdict:
@@ -110,18 +122,22 @@ def _backlog(stage: Stage, crew: Crew, way: Way) -> range:
     Not on SQLite, where whoever stands still may do so in the middle of a transaction that the sender waits for.
     """
     if stage.kind == "sqlite":
-        return stage.send(way.task, BURST)
+        return _send(stage, way)
     pids = [crew.pid, *crew.children()]
     crew.freeze(pids)
     try:
-        return stage.send(way.task, BURST)
+        return _send(stage, way)
     finally:
         crew.thaw(pids)
 
 
+def _send(stage: Stage, way: Way) -> range:
+    return stage.send_chords(CHORDS, PARTS) if way.task == "chord" else stage.send(way.task, BURST)
+
+
 def _reach(stage: Stage, numbers: range) -> None:
     """Wait until a random part of the burst has started."""
-    goal = stage.rng.randint(1, int(BURST * 0.7))
+    goal = stage.rng.randint(1, int(len(numbers) * 0.7))
     stage.journal.wait(lambda: len(stage.journal.started.intersection(numbers)) >= goal, 30)
 
 
@@ -143,7 +159,8 @@ def _burst_is_over(stage: Stage, numbers: range, way: Way) -> None:
     if way.ack == "late":
         retries = [number + RETRIED for number in numbers] if way.task == "again" else []
         stage.all_ended([*numbers, *retries])
-    stage.settled()
+    if way.task != "chord":
+        stage.settled()
 
 
 def orphans(stage: Stage, cycles: int) -> Outcome:
