@@ -87,6 +87,7 @@ class Runs:
         self._endings = endings
         self._accept = frozenset(CONTENT_TYPES[name] for name in app.conf.accept_content)
         self._conditions = conditions
+        self._can_join = app.has_backend
         self.acknowledger: Callable[[Claim], None] | None = None
         """Set by the process that has the consumer."""
         self._revoked = revoked
@@ -105,8 +106,9 @@ class Runs:
                 claim.message = upgraded(claim.message, self._accept)
             call = parse_call(claim.message, self._accept)
             revoked = self._revoked.any and self._revoked.is_revoked(call.id, call.headers)
-            can_join = self._app.has_backend
-            admission = admit(call, claim.deliveries, self._app.tasks, dead, now, revoked=revoked, can_join=can_join)
+            admission = admit(
+                call, claim.deliveries, self._app.tasks, dead, now, revoked=revoked, can_join=self._can_join
+            )
         except MessageError as error:
             admission = Bury("Undecodable", str(error))
         if call is not None and isinstance(admission, RunNow):
