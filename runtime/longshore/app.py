@@ -339,6 +339,8 @@ class Longshore:
         await arrival(self.broker.submit(outgoing, deadline=self.conf.task_publish_timeout))
         if signals.after_task_publish.receivers:
             signals.after_task_publish.send(name, **published(outgoing))
+        if self.conf.task_send_sent_event:
+            self.events.sent.tell(outgoing)
 
     def queue_for(self, name: str) -> str:
         """Return the queue of a task: its own, then `task_routes` (exact name, then patterns), then the default."""

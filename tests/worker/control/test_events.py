@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -73,12 +74,13 @@ def test_events_are_switched_on_and_off_at_run_time(bench, heard):
         assert kinds(events, silent.id) == kinds(events, quiet.id) == []
 
 
-def test_a_client_tells_what_it_sends_where_that_is_wanted(bench, heard, monkeypatch):
+@pytest.mark.parametrize("send", [lambda: tasks.add.delay(4, 5), lambda: asyncio.run(tasks.add.adelay(4, 5))])
+def test_a_client_tells_what_it_sends_where_that_is_wanted(bench, heard, monkeypatch, send):
     _, state = heard
     monkeypatch.setitem(bench.app.conf, "task_send_sent_event", True)
 
     def is_heard():
-        sent = tasks.add.delay(4, 5).id  # the listener may not be there yet
+        sent = send().id  # the listener may not be there yet
         return wait_for("it is told", lambda: sent in state.tasks, 1) and state.tasks[sent]
 
     task = _eventually(is_heard)
