@@ -45,12 +45,12 @@ class Plan:
 
 
 FULL = Plan()
-MEDIUM = Plan(seconds=0.7, latency_samples=250, stop_seconds=8.0, budget_seconds=2100.0)
+MEDIUM = Plan(seconds=1.0, latency_samples=250, stop_seconds=8.0, budget_seconds=2100.0)
 QUICK = Plan(quick=True, rounds=3, seconds=0.6, latency_samples=200, budget_seconds=160.0)
 TINY = Plan(rounds=1, seconds=0.2, latency_samples=60)
 
 
-_BASE_SECONDS = {"throughput": 2.0, "latency": 2.5, "waiting": 4.0, "start_up": 3.5}
+_BASE_SECONDS = {"throughput": 1.3, "latency": 2.0, "waiting": 2.5, "start_up": 2.5}
 """What a trial takes beside its time proper, on a quiet machine: start, first tasks, end."""
 _SERVER_SECONDS = 15.0
 
@@ -65,7 +65,7 @@ def _row_seconds(plan: Plan, row: Row) -> float:
     contenders = len(plan.among(row)) + len(row.raw)
     warm_up = row.trial not in _BASE_SECONDS or row.trial == "throughput"
     proper = {"throughput": 2 * plan.seconds, "latency": plan.latency_samples * 0.006, "waiting": 0.0, "start_up": 0.0}
-    each = _BASE_SECONDS.get(row.trial, 0.6) + proper.get(row.trial, plan.seconds)
+    each = _BASE_SECONDS.get(row.trial, 0.4) + proper.get(row.trial, plan.seconds)
     return contenders * each * (plan.rounds + warm_up)
 
 

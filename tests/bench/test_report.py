@@ -160,7 +160,7 @@ def test_what_somebody_wrote_stands_in_the_document_between_targets_and_contende
         **figures(longshore=contender(50_000)), "started": "now", "load_before": 0.1, "load_after": 0.1, "settings": {},
         "machine": dict.fromkeys(("commit", "processor", "cpus", "memory_gb", "kernel", "python", "redis", "rabbitmq",
                                   "sqlite"), "x"),
-        "plan": {"rounds": 5}, "baselines": {}, "message_bytes": {}, "versions": {},
+        "plan": {"rounds": 5, "seconds": 1.0}, "baselines": {}, "message_bytes": {}, "versions": {},
     }  # fmt: skip
     text = report.document(bare, "## Where the time goes\n\nInto JSON.\n", "## Curves\n")
     parts = ["## Targets", "1 met, 0 missed.", "## Where the time goes", "## Curves", "## Every contender"]
