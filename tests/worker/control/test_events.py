@@ -29,6 +29,7 @@ def kinds(events, task_id):
     return [event["type"] for event in events if event.get("uuid") == task_id]
 
 
+@pytest.mark.parity("G6")
 @pytest.mark.parametrize("execution", ["processes", "threads"])
 def test_a_worker_tells_of_its_life_and_of_its_tasks(bench, heard, execution):
     events, state = heard
