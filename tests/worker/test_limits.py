@@ -15,7 +15,7 @@ from tests.support.workers import wait_for
 from tests.worker import tasks_for_tests as tasks
 
 ALL_MODES = pytest.mark.parametrize("mode", ["processes", "threads", "asyncio"])
-ON_SQLITE = pytest.mark.parametrize("bench", ["sqlite"], indirect=True)
+ON_SQLITE = pytest.mark.parametrize("servers", ["sqlite"], indirect=True)
 LONG = 30
 
 
@@ -39,7 +39,7 @@ HARD = [("sqlite", *row) for row in TABLE] + [(broker, *row) for broker in ("red
 
 
 @pytest.mark.parity("F3")
-@pytest.mark.parametrize(("bench", "mode", "kind"), HARD, indirect=["bench"])
+@pytest.mark.parametrize(("servers", "mode", "kind"), HARD, indirect=["servers"])
 def test_a_hard_limit_ends_whatever_runs(bench, mode, kind):
     with bench.worker("--execution", mode, "-c", "2") as worker:
         warm(bench)

@@ -12,7 +12,7 @@ from longshore.exceptions import TaskRevokedError, TimeLimitExceeded
 from tests.support.workers import wait_for
 from tests.worker import tasks_for_tests as tasks
 
-ON_SQLITE = pytest.mark.parametrize("bench", ["sqlite"], indirect=True)
+ON_SQLITE = pytest.mark.parametrize("servers", ["sqlite"], indirect=True)
 
 
 def hearing(bench):
@@ -91,7 +91,7 @@ SAMPLE = [("processes", "io"), ("asyncio", "cpu")]
 KINDS = [("sqlite", *row) for row in TABLE] + [(broker, *row) for broker in ("redis", "rabbitmq") for row in SAMPLE]
 
 
-@pytest.mark.parametrize(("bench", "mode", "kind"), KINDS, indirect=["bench"])
+@pytest.mark.parametrize(("servers", "mode", "kind"), KINDS, indirect=["servers"])
 def test_terminate_ends_a_running_task(bench, mode, kind):
     with bench.worker("--execution", mode, "-c", "2"):
         hearing(bench)
