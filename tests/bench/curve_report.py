@@ -20,19 +20,20 @@ class Shown:
     title: str
     unit: str
     axis: str
-    drawn: bool = True
 
 
 SHOWN = (
     Shown("payload", "value", "No-op tasks a second, 1 process, by bytes of argument", "/s", "bytes"),
     Shown("processes", "value", "No-op tasks a second, by processes of the worker", "/s", "processes"),
-    Shown("backlog", "value", "A claim with its settlement, by messages that wait", "µs", "messages"),
-    Shown("delayed", "value", "A claim with its settlement, by delayed messages", "µs", "delayed messages"),
+    Shown("backlog", "value", "A claim with its settlement, mean, by messages that wait", "µs", "messages"),
+    Shown("backlog", "p50", "A claim with its settlement, median, by messages that wait", "µs", "messages"),
+    Shown("backlog", "cpu_us", "Of it our own processor time, by messages that wait", "µs", "messages"),
+    Shown("delayed", "value", "A claim with its settlement, mean, by delayed messages", "µs", "delayed messages"),
     Shown("delayed", "pss_mb", "PSS of a worker of 1 process, by delayed messages", "MB", "delayed messages"),
-    Shown("delayed", "idle_cpu", "An idle worker, by delayed messages", "% CPU", "delayed messages", drawn=False),
+    Shown("delayed", "idle_cpu", "An idle worker, by delayed messages", "% CPU", "delayed messages"),
     Shown("queues", "value", "No-op tasks a second, by queues of the worker", "/s", "queues"),
     Shown("queues", "p50", "Latency of an idle worker, p50, by its queues", "ms", "queues"),
-    Shown("queues", "idle_cpu", "An idle worker, by its queues", "% CPU", "queues", drawn=False),
+    Shown("queues", "idle_cpu", "An idle worker, by its queues", "% CPU", "queues"),
     Shown("variant", "value", "No-op tasks a second, 1 process, by how the server runs", "/s", "server"),
     Shown("variant", "sends", "Sends one by one a second, confirmed, by how the server runs", "/s", "server"),
 )
@@ -81,9 +82,9 @@ def _table(shown: Shown, points: Sequence[Point]) -> str:
 
 
 def _cell(shown: Shown, point: Point | None) -> str:
-    if point is None:
-        return ""
-    return number(point[shown.key]) if shown.key in point else f"failed: {point['failure'][:120]}".replace("\n", " ")
+    if point is not None and "failure" in point:
+        return f"failed: {point['failure'][:120]}".replace("\n", " ")
+    return number(point[shown.key]) if point is not None and shown.key in point else ""
 
 
 def panels(figures: Mapping[str, Any]) -> list[dict[str, Any]]:

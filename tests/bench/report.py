@@ -227,7 +227,7 @@ systems send what they send.
 - A no-op task adds one to a slot of a mapped file. A backlog is sent first, then the workers start; the rate is that \
 of the last 80 % of the tasks. The count has to equal what was sent, and the broker has to hold nothing afterwards, or \
 the trial is invalid.
-- `make bench` ends within 35 minutes for the table and 13 for the curves: trials of {figures["plan"]["seconds"]:g} s, \
+- `make bench` ends within 35 minutes for the table and 15 for the curves: trials of {figures["plan"]["seconds"]:g} s, \
 and a row whose time is over has fewer of them; `make bench-full` takes 2 s a trial and no limit.
 - Sends are counted by the broker. Latency is from just before a send to the first line of the task, sends 4 to 8 ms \
 apart. I/O is from the first task's begin to the last one's end. Ready is when each process has begun a task, counted \
