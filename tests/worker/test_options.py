@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from longshore.worker.options import available_cpus
+from longshore.worker.options import available_cpus, node_name
 
 AFFINITY = len(os.sched_getaffinity(0))
 
@@ -29,3 +29,19 @@ def test_the_cgroups_limit_counts(tmp_path, files, cpus):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert available_cpus(tmp_path) == cpus
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (None, "longshore@web.example.org"),
+        ("w1@%h", "w1@web.example.org"),
+        ("w1@%n", "w1@web"),
+        ("w1@%d", "w1@example.org"),
+        ("w1%%@%n", "w1%@web"),
+        ("w1", "w1@web.example.org"),
+        ("celery@here", "celery@here"),
+    ],
+)
+def test_a_workers_name_is_filled_in_as_celerys_is(asked, name):
+    assert node_name(asked, "web.example.org") == name

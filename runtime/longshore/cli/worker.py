@@ -47,7 +47,8 @@ class DeadLetter(click.ParamType[tuple[str, DeadLetterPolicy]]):
               help="Tasks at a time.  [default: worker_concurrency, else the CPUs of the cgroup]")  # fmt: skip
 @click.option("--execution", type=click.Choice(["processes", "threads", "asyncio"]), default="processes",
               help="How tasks run side by side: in forked processes, in threads, on one event loop.")  # fmt: skip
-@click.option("-n", "--hostname", "--name", "name", help="Name for people.  [default: longshore@HOST]")
+@click.option("-n", "--hostname", "--name", "name", help="Name for people and for remote control; %h is the host's name, %n its first part, %d the rest.  "
+              "[default: longshore@%h]")  # fmt: skip
 @click.option("-l", "--log-level", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), default="info",
               help="Least severe level that is logged.")  # fmt: skip
 @click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default="auto",
@@ -116,7 +117,7 @@ def worker(
         queues=check_queues(tuple(queues.split(",")) if queues else _queues_of(loaded)),
         concurrency=concurrency or loaded.conf.worker_concurrency or available_cpus(),
         worker=f"{os.environ.get('LONGSHORE_POD_UID') or socket.gethostname()}.{uuid.uuid4().hex[:12]}",
-        name=name or f"longshore@{socket.gethostname()}",
+        name=node_name(name, socket.gethostname()),
         execution=execution,
         late_by_default=ack_policy == "late",
         drain_seconds=drain_timeout,

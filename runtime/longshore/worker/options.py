@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -43,6 +44,14 @@ class WorkerOptions:
         if policy is None:
             policy = self.dead_letters[queue] = DeadLetterPolicy.default_for(queue)
         return policy
+
+
+def node_name(asked: str | None, host: str) -> str:
+    """Return a worker's name, with Celery's %h (host), %n (its first part), %d (the rest) and %% filled in."""
+    first, _, rest = host.partition(".")
+    parts = {"%h": host, "%n": first, "%d": rest, "%%": "%"}
+    name = re.sub(r"%[hnd%]", lambda found: parts[found.group()], asked or "longshore@%h")
+    return name if "@" in name else f"{name}@{host}"
 
 
 def parse_dead_letter(text: str) -> tuple[str, DeadLetterPolicy]:
