@@ -21,6 +21,7 @@ from longshore.worker.options import (
     WorkerOptions,
     available_cpus,
     check_queues,
+    node_name,
     parse_dead_letter,
 )
 
@@ -47,7 +48,8 @@ class DeadLetter(click.ParamType[tuple[str, DeadLetterPolicy]]):
               help="Tasks at a time.  [default: worker_concurrency, else the CPUs of the cgroup]")  # fmt: skip
 @click.option("--execution", type=click.Choice(["processes", "threads", "asyncio"]), default="processes",
               help="How tasks run side by side: in forked processes, in threads, on one event loop.")  # fmt: skip
-@click.option("-n", "--hostname", "--name", "name", help="Name for people and for remote control; %h is the host's name, %n its first part, %d the rest.  "
+@click.option("-n", "--hostname", "--name", "name",
+              help="Name for people and remote control; %h is the host, %n its first part, %d the rest.  "
               "[default: longshore@%h]")  # fmt: skip
 @click.option("-l", "--log-level", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), default="info",
               help="Least severe level that is logged.")  # fmt: skip
@@ -80,7 +82,12 @@ class DeadLetter(click.ParamType[tuple[str, DeadLetterPolicy]]):
               help="QUEUE=DEADQUEUE[:MAXDELIVERIES[:keep|drop]]: where messages go that cannot run any more, after how "
               "many started executions, and whether failed tasks are kept there. May be repeated.  "
               "[default: QUEUE=QUEUE.dead:5:drop]")  # fmt: skip
-@click.option("-E", "--task-events", is_flag=True, help="Publish task events, for monitors such as Flower.")
+@click.option(
+    "-E",
+    "--task-events",
+    is_flag=True,
+    help="Publish task events, for monitors such as Flower.  [default: worker_send_task_events]",
+)
 @click.option("--http-port", type=click.IntRange(1, 65535), envvar="LONGSHORE_HTTP_PORT", show_envvar=True,
               help="Port of /healthz, /readyz and /metrics.  [default: off]")  # fmt: skip
 def worker(
