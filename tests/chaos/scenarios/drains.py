@@ -30,7 +30,9 @@ def drain(stage: Stage, cycles: int) -> Outcome:
     for cycle in range(cycles):
         mode = MODES[cycle % len(MODES)]
         stubborn = cycle % STUBBORN_EVERY == STUBBORN_EVERY - 1
-        crew = stage.worker("--execution", mode, "--drain-timeout", f"{DRAIN_SECONDS}", processes=SLOTS[mode])
+        crew = stage.worker(
+            "--execution", mode, "--drain-timeout", f"{DRAIN_SECONDS}", *_patience(stage), processes=SLOTS[mode]
+        )
         numbers = _load(stage, mode, stubborn)
         _reach(stage, numbers)
         pids = frozenset(crew.children())
@@ -40,11 +42,16 @@ def drain(stage: Stage, cycles: int) -> Outcome:
         _left_in_good_order(stage, crew, seconds, code)
         killed = _running_at_the_end(stage, pids)
         deaths.append(Death(at, pids, killed))
-    crew = stage.worker("--execution", "processes")
+    crew = stage.worker(*_patience(stage))
     stage.all_ended(stage.sent)
     stage.finish(crew)
     verdict = judge_late(stage.sent, stage.journal.marks, deaths)
     return Outcome.of(verdict, cycles, stage.findings, **{"slowest exit after SIGTERM, s": round(slowest, 2)})
+
+
+def _patience(stage: Stage) -> tuple[str, str]:
+    """Let a task be cut off by many drains: by default its fifth started execution would be its last."""
+    return "--dead-letter", f"{stage.queue}={stage.dead}:1000"
 
 
 def _load(stage: Stage, mode: str, stubborn: bool) -> range:
