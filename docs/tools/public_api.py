@@ -7,6 +7,7 @@ from typing import Any
 
 from docs.tools.markdown import code, page
 from longshore import signals
+from longshore.connections import Connections
 
 _INTRODUCTION = """\
 `from longshore import Longshore, shared_task` is all that most programs need. The names are Celery's: coming
@@ -70,7 +71,9 @@ _UNSET = object()
 
 
 def _public(of: type) -> Iterator[tuple[str, Any]]:
-    for name, member in vars(of).items():
+    """Yield what a class has, with what it has from a base of ours that has no section of its own."""
+    members = {**(vars(Connections) if issubclass(of, Connections) else {}), **vars(of)}
+    for name, member in members.items():
         if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
             yield name, member
 
