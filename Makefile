@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Lanes of tests, side by side: most tests wait for servers, not for a CPU.
+LANES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo test unit parity conformance check format docs clean
@@ -29,7 +31,7 @@ demo: $(VENV)/.installed ## Measure every file of Python's standard library, one
 test: $(VENV)/.dev ## Run every check and every test; what cannot run here is skipped with its reason
 	$(BIN)/python -m tests.setup
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(LANES) --dist loadgroup
 
 unit: $(VENV)/.dev ## Run the tests that need no server and no cluster
 	$(BIN)/python -m pytest -m 'not lab and not integration'

@@ -11,6 +11,7 @@ _PLUGINS = (
     "tests.support.postgres",
     "tests.support.apiserver",
     "tests.lab.fixtures",
+    "tests.support.lanes",
 )
 
 pytest_plugins = ["pytester", *(name for name in _PLUGINS if find_spec(name))]
