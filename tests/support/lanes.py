@@ -11,7 +11,7 @@ import pytest
 LONGEST_FIRST = ("tests/worker", "tests/chaos", "tests/conformance", "tests/brokers", "tests/canvas", "tests/docs")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.pluginmanager.hasplugin("xdist") or not hasattr(config, "workerinput"):
         return
@@ -22,7 +22,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def lane_of(item: pytest.Item) -> str:
     file = item.nodeid.partition("::")[0]
-    return "cluster" if item.get_closest_marker("lab") or file.startswith(("tests/lab/", "tests/e2e/")) else file
+    needs_cluster = "lab" in getattr(item, "fixturenames", ()) or file.startswith(("tests/lab/", "tests/e2e/"))
+    return "cluster" if needs_cluster else file
 
 
 def rank(lane: str) -> int:
