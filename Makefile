@@ -31,7 +31,7 @@ demo: $(VENV)/.installed ## Measure every file of Python's standard library, one
 test: $(VENV)/.dev ## Run every check and every test; what cannot run here is skipped with its reason
 	$(BIN)/python -m tests.setup
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -n $(LANES) --dist loadgroup
+	$(BIN)/python -m pytest -n $(LANES) --dist loadscope --no-loadscope-reorder
 
 unit: $(VENV)/.dev ## Run the tests that need no server and no cluster
 	$(BIN)/python -m pytest -m 'not lab and not integration'

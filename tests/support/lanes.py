@@ -6,28 +6,52 @@ since there is one cluster; it is the longest and begins first.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
-LONGEST_FIRST = ("tests/worker", "tests/chaos", "tests/conformance", "tests/brokers", "tests/canvas", "tests/docs")
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+CLUSTER = "cluster"
+CLUSTER_PATHS = ("tests/lab/", "tests/e2e/", "tests/docs/test_tutorial.py")
+LONGEST_FIRST = (
+    "tests/worker/",
+    "tests/chaos/",
+    "tests/conformance/",
+    "tests/brokers/",
+    "tests/canvas/",
+    "tests/docs/",
+)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.pluginmanager.hasplugin("xdist") or not hasattr(config, "workerinput"):
-        return
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; within a lane the order stays."""
+    items.sort(key=lambda item: rank(lane_of(item.nodeid)))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(lane_of(item)))
-    items.sort(key=lambda item: rank(lane_of(item)))
+        if "lab" in getattr(item, "fixturenames", ()) and lane_of(item.nodeid) != CLUSTER:
+            raise pytest.UsageError(f"{item.nodeid} needs the cluster: it belongs to {' or '.join(CLUSTER_PATHS)}")
 
 
-def lane_of(item: pytest.Item) -> str:
-    file = item.nodeid.partition("::")[0]
-    needs_cluster = "lab" in getattr(item, "fixturenames", ()) or file.startswith(("tests/lab/", "tests/e2e/"))
-    return "cluster" if needs_cluster else file
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Return xdist's scheduler by scopes, with lanes for scopes."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Lanes(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return lane_of(nodeid)
+
+    return Lanes(config, log)
+
+
+def lane_of(nodeid: str) -> str:
+    """Return which tests a test stays together with."""
+    return CLUSTER if nodeid.startswith(CLUSTER_PATHS) else nodeid.partition("::")[0]
 
 
 def rank(lane: str) -> int:
     """Say which lanes begin first; those of one rank stay in their order."""
-    if lane == "cluster":
+    if lane == CLUSTER:
         return 0
     return next((index + 1 for index, folder in enumerate(LONGEST_FIRST) if lane.startswith(folder)), 99)
