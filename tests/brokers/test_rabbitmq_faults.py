@@ -16,6 +16,7 @@ from threading import Event, Thread
 import pytest
 
 from longshore.brokers.port import Broker, Consumer, Outgoing, Owner, QueueSpec, QueueType, Settlement, Started
+from longshore.brokers.rabbitmq.tender import TENDER
 from longshore.brokers.registry import open_broker
 from longshore.exceptions import BrokerError, BrokerUnavailable
 from longshore.message import SENTENCE_HEADER
@@ -268,10 +269,14 @@ def test_a_long_task_keeps_its_claim_however_many_heartbeats_it_takes(
     busy.close()
 
 
+@pytest.mark.parametrize("tended", [True, False])
 def test_a_thawed_process_cannot_settle_nor_send_for_what_was_given_to_another(
-    rabbitmq_url: str, broker: Broker, queue: str
+    rabbitmq_url: str, broker: Broker, queue: str, tended: bool
 ) -> None:
-    """It stood still longer than its heartbeats: before it sends a retry it asks, and learns that its claim is gone."""
+    """It stood still longer than its heartbeats: before it sends a retry it asks, and learns that its claim is gone.
+
+    Either the tender wakes first and finds out, or the settlement: what that reads first came before the end.
+    """
     send(broker, queue, "a")
     go_read, go_write = os.pipe()
     late_read, late_write = os.pipe()
@@ -279,6 +284,8 @@ def test_a_thawed_process_cannot_settle_nor_send_for_what_was_given_to_another(
     def work(tell: Callable[[], None]) -> None:
         consumer = open_broker(f"{rabbitmq_url}?heartbeat=1").consumer(Owner(worker_name(), 0), [queue])
         claim = claim_one(consumer)
+        if not tended:
+            TENDER.remove(consumer)  # type: ignore[arg-type]
         tell()
         os.read(go_read, 1)
         late = settle(consumer, claim, sends=[Outgoing(queue, message("retry"))])
@@ -315,6 +322,27 @@ def test_a_cut_connection_is_opened_again_and_its_claims_are_void(rabbitmq_serve
         assert settle(consumer, claim) == 1, "its claim went with its connection"
         assert settle(consumer, again) == 0
         broker.close()
+
+
+def test_nothing_is_sent_for_a_claim_whose_connection_was_cut(rabbitmq_server: RabbitMQServer, queue: str) -> None:
+    """However short the time since the broker was heard: another has the message."""
+    with Proxy(rabbitmq_server.port) as proxy:
+        broker, other = (
+            open_broker(f"amqp://guest:guest@127.0.0.1:{port}/") for port in (proxy.port, rabbitmq_server.port)
+        )
+        consumer, rival = (each.consumer(Owner(worker_name(), 0), [queue]) for each in (broker, other))
+        send(broker, queue, "a")
+        claim = claim_one(consumer)
+        assert settle(consumer, claim, sends=[Outgoing(queue, message("b"))]) == 0, "asked, and has not to ask again"
+        claim = claim_one(consumer)
+        proxy.cut()
+        theirs = claim_one(rival)
+        assert (claim.message.id, theirs.message.id) == ("b", "b")
+        assert settle(consumer, claim, sends=[Outgoing(queue, message("retry"))]) == 1
+        assert settle(rival, theirs) == 0
+        assert nothing_comes(rival)
+        for each in (broker, other):
+            each.close()
 
 
 def test_an_early_acknowledgement_over_a_cut_connection_does_not_let_the_task_start(

@@ -261,6 +261,7 @@ class RabbitMQConsumer:
     def _renew(self, intake: Intake, arrived: Arrived, message: Message) -> None:
         """Publish a message anew before the broker loses patience with it; its notes stay its own."""
         renewed = message.with_headers({DELIVERIES_HEADER: message.headers.get(DELIVERIES_HEADER) or 0})
+        intake.fence.ensure(time.monotonic() + CALL_SECONDS)
         self._send([Outgoing(arrived.queue, renewed)])
         intake.take()
         intake.unacked.settled(arrived.tag)

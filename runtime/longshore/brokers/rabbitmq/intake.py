@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from longshore.brokers.rabbitmq import frames, methods
 from longshore.brokers.rabbitmq.connection import Channel, Connection
 from longshore.brokers.rabbitmq.errors import ChannelClosed, ConnectionLost
+from longshore.brokers.rabbitmq.fence import Fence
 from longshore.brokers.rabbitmq.frames import Received
 from longshore.brokers.rabbitmq.prefetch import SMALL, next_prefetch
 from longshore.brokers.rabbitmq.unacked import Unacked
@@ -38,6 +39,7 @@ class Intake:
     def __init__(self, connection: Connection, queues: Sequence[str], deadline: float) -> None:
         self.connection = connection
         self.channel: Channel = connection.open_channel(deadline)
+        self.fence = Fence(self.channel)
         self.unacked = Unacked()
         self.buffered = 0
         self.options: dict[str, Any] = {}
@@ -104,11 +106,6 @@ class Intake:
         """Return what went back from here without having been handed out, since the last time."""
         returned, self._returned = self._returned, []
         return returned
-
-    def barrier(self, deadline: float) -> None:
-        """Return when the broker has carried out all that was written before."""
-        frame = methods.qos(self.channel.number, 1, whole_channel=False)
-        self.channel.call(frame, frames.BASIC_QOS_OK, deadline)
 
     @property
     def at_rest(self) -> bool:

@@ -132,7 +132,7 @@ class Settling:
             intake.unacked.settled(held.tag)
         try:
             intake.channel.write(intake.acks(), deadline)
-            intake.barrier(deadline)
+            intake.fence.barrier(deadline)
         except (ConnectionLost, ChannelClosed) as error:
             self._session.lose()
             raise BrokerUnavailable(f"the claim was lost with its connection: {error}") from None
@@ -147,20 +147,16 @@ class Settling:
         """Before what ran long is settled: the broker may have taken it back meanwhile."""
         tokens: list[Held] = [each.claim.token for each in settlements]
         if tokens and time.monotonic() - min(held.taken_at for held in tokens) > LONG_SECONDS:
-            intake.connection.read_available()
+            intake.fence.hear()
         if any(held.sentenced for held in tokens):
-            intake.barrier(time.monotonic() + CALL_SECONDS)
+            intake.fence.barrier(time.monotonic() + CALL_SECONDS)
 
     def _send_all(self, intake: Intake, settlements: Sequence[Settlement]) -> None:
-        """A worker that stood still longer than a heartbeat may have lost its claims: ask before anything is sent."""
+        """What is sent cannot be called back: the claims behind it must still be ours."""
         sends = [outgoing for each in settlements for outgoing in each.sends]
-        if not sends:
-            return
-        heartbeat = intake.connection.heartbeat
-        if heartbeat and time.monotonic() - intake.connection.last_read > heartbeat:
-            intake.connection.read_available()
-            intake.barrier(time.monotonic() + CALL_SECONDS)
-        self._send(sends)
+        if sends:
+            intake.fence.ensure(time.monotonic() + CALL_SECONDS)
+            self._send(sends)
 
     def _return_given_up(self, intake: Intake) -> None:
         """In the order in which it came: a quorum queue puts what returns at its end."""
