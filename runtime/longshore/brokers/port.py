@@ -88,7 +88,8 @@ class Claim(msgspec.Struct, eq=False):
     """A message that this process holds.
 
     `token` is the broker's own proof of the claim. `deliveries` counts the *started* executions before this one (a
-    fetch alone does not count). `redelivered` is true when the message was held by somebody before.
+    fetch alone does not count). `redelivered` is true when the message was held by somebody before. `counted` is
+    true when this start is counted already: where the broker cannot see who starts, a suspect counts beforehand.
     """
 
     queue: str
@@ -96,6 +97,7 @@ class Claim(msgspec.Struct, eq=False):
     token: Any
     deliveries: int = 0
     redelivered: bool = False
+    counted: bool = False
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -133,7 +135,7 @@ class Started:
 
     task_id: str
     counted: bool = True
-    """Whether that was a started execution."""
+    """Whether that was a started execution which is to be counted; not one that its claim has counted."""
     sentence: str | None = None
     """Why it must not run again: from now on its message carries this in the header `SENTENCE_HEADER`."""
 

@@ -32,9 +32,9 @@ SOON_SECONDS = 2.0
 _COPY_BYTES = 65_536
 _COPY_LENGTH = struct.Struct("<I")
 
-READY, EARLY, FINAL_LOSS = 1, 2, 4
+READY, EARLY, FINAL_LOSS, COUNTED = 1, 2, 4, 8
 """Bits of a slot's state: it claims; its task was acknowledged before its start; its task must not run again if the
-process dies."""
+process dies; the start of its task is counted already."""
 
 _ABOUT_AT = 512
 _ABOUT_BYTES = _SLOT_BYTES - _ABOUT_AT - _LENGTH.size
@@ -62,6 +62,8 @@ class Slot:
     """The last task was acknowledged before its start: nobody else has its message."""
     final_loss: bool = False
     """The last task must not run again when its process dies (`reject_on_worker_lost=False`)."""
+    counted: bool = False
+    """The broker counted the start of the last task when that was claimed."""
     deadline: float = 0.0
     """When the hard limit of what runs is over (monotonic); 0 for none."""
     limit: float = 0.0
@@ -151,6 +153,7 @@ class Board:
             about=self._about(base) if task_id else None,
             early=bool(state & EARLY),
             final_loss=bool(state & FINAL_LOSS),
+            counted=bool(state & COUNTED),
             deadline=deadline,
             limit=limit,
         )

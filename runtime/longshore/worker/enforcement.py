@@ -166,7 +166,8 @@ class Enforcement:
             slot = self._board.read(row)
             if slot.task_id and not slot.early:
                 final = slot.final_loss and not by_us
-                started.append(Started(slot.task_id, sentence=dump_sentence(sentence) if final else None))
+                said = dump_sentence(sentence) if final else None
+                started.append(Started(slot.task_id, counted=not slot.counted, sentence=said))
             self._tell_of_early(row, sentence)
         doing = f"running {', '.join(each.task_id for each in started)}" if started else "idle"
         logger.warning("process %d died by %s while %s; its claims go back", child.pid, how, doing)

@@ -41,7 +41,7 @@ from longshore.policy import AckPolicy
 from longshore.result import rebuild_exception
 from longshore.task import ExceptionInfo
 from longshore.worker.about import about
-from longshore.worker.board import Pen
+from longshore.worker.board import COUNTED, Pen
 from longshore.worker.conditions import Conditions
 from longshore.worker.copies import dump_copy
 from longshore.worker.endings import Ending, Endings, meta_of
@@ -235,7 +235,7 @@ class Runs:
         """Run it in this thread, and note how that ended."""
         run = prepared.run
         run.witness = pen
-        pen.start(run.call.id, _about(prepared), prepared.plan.marks)
+        pen.start(run.call.id, _about(prepared), _marks(prepared))
         if run.limits is not NO_LIMITS or not prepared.plan.ack.late:
             _insure(prepared, pen)
         began = time.perf_counter()
@@ -248,7 +248,7 @@ class Runs:
         """Run it on the running event loop, and note how that ended."""
         run = prepared.run
         run.witness = pen
-        pen.start(run.call.id, _about(prepared), prepared.plan.marks)
+        pen.start(run.call.id, _about(prepared), _marks(prepared))
         if run.limits is not NO_LIMITS or not prepared.plan.ack.late:
             _insure(prepared, pen)
         began = time.perf_counter()
@@ -306,6 +306,10 @@ def _about(prepared: Prepared) -> str:
     run = prepared.run
     flags = ("r" if run.redelivered else "") + ("" if prepared.plan.ack.late else "a")
     return about(run.call.name, run.queue, run.call.headers, run.call.properties.get("priority"), flags)
+
+
+def _marks(prepared: Prepared) -> int:
+    return prepared.plan.marks | COUNTED if prepared.claim.counted else prepared.plan.marks
 
 
 def _is_told(outcome: Outcome) -> bool:

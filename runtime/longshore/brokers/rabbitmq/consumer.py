@@ -277,7 +277,7 @@ class RabbitMQConsumer:
 
     def _hold(self, arrived: Arrived, message: Message, notes: str | None, deliveries: int) -> Claim:
         held = self._settling.hold(arrived.tag, notes, arrived.queue, message)
-        return Claim(arrived.queue, message, held, deliveries, arrived.redelivered)
+        return Claim(arrived.queue, message, held, deliveries, arrived.redelivered, notes is not None)
 
 
 def _refused(error: ChannelClosed) -> BrokerError:

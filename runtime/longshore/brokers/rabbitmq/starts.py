@@ -7,7 +7,8 @@ executions so far. The message stays in its place and is not written anew, so th
 nor double it. The queue of notes is deleted when the message is settled, and expires after a day without use.
 
 The first start of a message is not noted (that would cost every message a round trip); the supervisor notes it when it
-sees the process die. Where nobody saw it, one more start is allowed: never is a start counted that was none.
+sees the process die, and only then: of a start that is noted the claim says so (`Claim.counted`), since another reader
+may hold the notes just then. Where nobody saw it, one more start is allowed: never is a start counted that was none.
 
 A note with a body is a sentence: the process was ended because of this message, which must not run again.
 """
