@@ -39,6 +39,9 @@ unit: $(VENV)/.dev ## Run the tests that need no server and no cluster
 conformance: $(VENV)/.dev ## Real Celery beside Longshore, 10,000 messages a broker (the tests run 1,000)
 	LONGSHORE_CONFORMANCE_MESSAGES=10000 $(BIN)/python -m pytest tests/conformance
 
+parity: $(VENV)/.dev ## What a Celery user relies on: row, tests, result on each broker
+	$(BIN)/python -m pytest -q --parity -n $(LANES) --dist loadscope --no-loadscope-reorder
+
 check: $(VENV)/.dev ## Lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

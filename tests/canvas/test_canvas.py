@@ -20,7 +20,7 @@ def test_every_composition_gives_what_it_means(bench):
     with bench.worker("-c", "2"):
         sent = {name: canvas.apply_async() for name, (canvas, _) in tasks.CANVASES.items()}
         texts = {name: json.dumps(canvas) for name, (canvas, _) in tasks.CANVASES.items() if name != "chunks"}
-        again = {name: signature(json.loads(text)).delay() for name, text in texts.items()}
+        again = {name: signature(json.loads(text), app=bench.app).delay() for name, text in texts.items()}
         expected = {name: value for name, (_, value) in tasks.CANVASES.items()}
         assert {name: result.get(timeout=WAIT) for name, result in sent.items()} == expected
         assert {name: result.get(timeout=WAIT) for name, result in again.items()} == {n: expected[n] for n in again}

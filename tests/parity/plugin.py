@@ -8,6 +8,9 @@ from tests.parity.rows import ROWS
 from tests.parity.table import FAILED, PASSED, SKIPPED, Proof, broker_of, render, verdicts
 
 
+PROPERTY = "parity"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--parity", action="store_true", help="run the tests of Celery's rows only, and print the table")
 
@@ -21,7 +24,6 @@ class Parity:
 
     def __init__(self, asked: bool) -> None:
         self._asked = asked
-        self._rows: dict[str, tuple[str, ...]] = {}
         self._proofs: list[Proof] = []
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -30,17 +32,17 @@ class Parity:
             if unknown := set(rows) - ROWS.keys():
                 raise pytest.UsageError(f"{item.nodeid}: no row {', '.join(sorted(unknown))} in tests/parity/rows.py")
             if rows:
-                self._rows[item.nodeid] = rows
+                item.user_properties.append((PROPERTY, rows))  # travels with the report, from another lane too
         if self._asked:
-            others = [item for item in items if item.nodeid not in self._rows]
+            others = [item for item in items if not _rows(item)]
             config.hook.pytest_deselected(items=others)
-            items[:] = [item for item in items if item.nodeid in self._rows]
+            items[:] = [item for item in items if _rows(item)]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.nodeid not in self._rows or not (report.when == "call" or report.outcome != "passed"):
+        if report.when != "call" and report.outcome == "passed":
             return
         outcome = {"passed": PASSED, "skipped": SKIPPED}.get(report.outcome, FAILED)
-        for row in self._rows[report.nodeid]:
+        for row in _rows(report):
             self._proofs.append(Proof(row, report.nodeid, broker_of(report.nodeid), outcome))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -54,3 +56,7 @@ class Parity:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if self._asked and exitstatus == 0 and not all(verdict.holds for verdict in verdicts(self._proofs)):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _rows(one: pytest.Item | pytest.TestReport) -> tuple[str, ...]:
+    return tuple(row for name, rows in one.user_properties if name == PROPERTY for row in rows)

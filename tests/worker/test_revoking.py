@@ -46,6 +46,7 @@ def test_a_revoked_task_does_not_run(bench):
     assert "add 1 1" not in bench.effects()
 
 
+@pytest.mark.parity("I3")
 def test_revocations_outlive_all_workers_where_there_is_a_store(bench):
     if bench.app.broker.capabilities.name == "rabbitmq":
         assert bench.app.has_store, "the results are in SQLite here, which is a store, too"

@@ -49,6 +49,7 @@ def test_tasks_beyond_the_number_are_counted_together():
     assert (total.task, total.runs[0]) == ("(others)", 3)
 
 
+@pytest.mark.parity("I7")
 @pytest.mark.parametrize("execution", ["processes", "threads"])
 def test_metrics_show_tasks(bench, execution):
     port = free_port()
