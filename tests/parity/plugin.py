@@ -7,7 +7,6 @@ import pytest
 from tests.parity.rows import ROWS
 from tests.parity.table import FAILED, PASSED, SKIPPED, Proof, broker_of, render, verdicts
 
-
 PROPERTY = "parity"
 
 
