@@ -185,6 +185,9 @@ def test_the_poison_alone_is_dead_after_the_allowed_starts():
     assert judge_poison(9, [1], [*run(1), *poison], [], 5) == ["dead letters are [], not the poison 9 alone"]
     assert judge_poison(9, [1], poison, [9], 5) == ["1 innocents that did not run: 1"]
     assert judge_poison(9, [1], [*run(1), *poison[:4]], [9], 5) == ["the poison started 4 times, not 5"]
+    again = [*run(1), *poison, start(9, at=5.0)]
+    assert judge_poison(9, [1], again, [9], 5) == ["the poison started 6 times, not 5"]
+    assert judge_poison(9, [1], again, [9], 5, uncounted=1) == []
 
 
 # -- the journal -------------------------------------------------------------------------------------------------------

@@ -131,14 +131,17 @@ def judge_due(
 
 
 def judge_poison(
-    poison: int, innocents: Collection[int], marks: Sequence[Mark], dead: Sequence[int], limit: int
+    poison: int, innocents: Collection[int], marks: Sequence[Mark], dead: Sequence[int], limit: int, uncounted: int = 0
 ) -> list[str]:
-    """Exactly the poison is a dead letter, after exactly as many starts as are allowed, and every innocent ran."""
+    """Exactly the poison is a dead letter, after exactly as many starts as are allowed, and every innocent ran.
+
+    `uncounted` starts more are allowed where a broker may miss counting so many.
+    """
     starts = sum(mark.kind == START and mark.number == poison for mark in marks)
     findings = [*_few("innocents that did not run", missing(innocents, marks))]
     if list(dead) != [poison]:
         findings.append(f"dead letters are {sorted(dead)[:SHOWN]}, not the poison {poison} alone")
-    if starts != limit:
+    if not limit <= starts <= limit + uncounted:
         findings.append(f"the poison started {starts} times, not {limit}")
     return findings
 
