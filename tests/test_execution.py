@@ -108,7 +108,7 @@ def test_retry_with_an_exception_as_its_first_argument_is_refused():
 
 @pytest.mark.parity("B9")
 def test_an_exception_that_cannot_even_be_shown_is_described():
-    from longshore.execution import describe
+    from longshore.describing import describe
 
     class Stubborn(Exception):
         def __init__(self, code):

@@ -5,8 +5,8 @@ import pytest
 
 from longshore import Longshore, signals
 from longshore.exceptions import Ignore
+from longshore.request import Request
 from longshore.signals import Signal
-from longshore.task import Request
 
 
 class Heard(list):

@@ -27,7 +27,7 @@ changes nothing. In a worker, results are stored after `task_success` and `task_
 def python_page() -> str:
     """Return the page."""
     from longshore import AsyncResult, Longshore, Task, shared_task
-    from longshore.task import Request
+    from longshore.request import Request
 
     sections = [
         _INTRODUCTION,

@@ -21,11 +21,11 @@ from longshore.exceptions import ImproperlyConfigured
 from longshore.manifests import PeriodicTask, default_name, entry_of, periodic_task
 from longshore.publishing import Publishing, call_options, published, utc_now
 from longshore.registry import TaskRegistry, apps, make_task
+from longshore.request import Request
 from longshore.result import AsyncResult, GroupResult, result_from_tuple
 from longshore.results.port import ResultMeta
 from longshore.settings import Settings
 from longshore.signatures import Signature, signature
-from longshore.task import Request
 from longshore.task import Task as BaseTask
 from longshore.utils.imports import import_object, import_related
 

@@ -22,10 +22,10 @@ from longshore.eager import EagerRun, call_in_place
 from longshore.exceptions import BackendError, BrokerError, ImproperlyConfigured, LongshoreError, NoResultBackend
 from longshore.message import ONCE_HEADER
 from longshore.publishing import Publishing, call_options, read_options, utc_now
+from longshore.request import current_run
 from longshore.result import GroupResult, result_from_tuple
 from longshore.results.port import ChordBackend, ResultMeta
 from longshore.signatures import Signature
-from longshore.task import current_run
 
 if TYPE_CHECKING:
     from longshore.app import Longshore

@@ -34,12 +34,13 @@ from longshore.core.settle import (
     Retried,
     Succeeded,
 )
-from longshore.execution import Execution, Run, execute
+from longshore.execution import Execution, execute
 from longshore.publishing import ALL
 from longshore.rebuilding import rebuild_exception
+from longshore.request import Request
 from longshore.result import EagerResult, GroupResult
 from longshore.results.port import ResultMeta
-from longshore.task import Request
+from longshore.run import Run
 
 if TYPE_CHECKING:
     from longshore.app import Longshore

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from longshore.apps import apps
 from longshore.exceptions import BackendError, WouldBlock
+from longshore.request import current_run
 from longshore.results.port import GroupBackend
-from longshore.task import current_run
 
 if TYPE_CHECKING:
     from longshore.app import Longshore

@@ -23,7 +23,8 @@ from longshore.core.protocol import build_message, parse_time
 from longshore.encoding import CONTENT_TYPES, decoded
 from longshore.exceptions import ImproperlyConfigured, MessageTooLarge
 from longshore.message import ONCE_HEADER, Message
-from longshore.task import current_request, due_time
+from longshore.request import current_request
+from longshore.task import due_time
 
 if TYPE_CHECKING:
     from longshore.registry import TaskRegistry

@@ -15,7 +15,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from longshore import Longshore, signals
 from longshore.contrib.opentelemetry import instrument
 from longshore.core.protocol import parse_call
-from longshore.execution import Run, execute, execute_async
+from longshore.execution import execute, execute_async
+from longshore.run import Run
 
 
 @pytest.fixture

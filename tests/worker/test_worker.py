@@ -11,7 +11,7 @@ import pytest
 
 from longshore.exceptions import ImproperlyConfigured, TimeoutError  # noqa: A004
 from longshore.message import DEAD_HEADER
-from longshore.task import Request, current_run
+from longshore.request import Request, current_run
 from longshore.worker.tasks import GROUP
 from tests.support.workers import Worker, is_gone, run_command, wait_for
 from tests.worker import tasks_for_tests as tasks

@@ -17,7 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
 from longshore import __version__, signals
-from longshore.task import current_run
+from longshore.request import current_run
 
 _UID = "longshore-opentelemetry"
 

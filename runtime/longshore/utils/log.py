@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from longshore.task import current_request
+from longshore.request import current_request
 
 
 def get_task_logger(name: str) -> logging.Logger:

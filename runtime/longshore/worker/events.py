@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from longshore import signals
 from longshore.core.protocol import shortened
-from longshore.task import current_run
+from longshore.request import current_run
 from longshore.worker.board import Pen
 
 if TYPE_CHECKING:

@@ -23,9 +23,11 @@ from longshore.core.settle import (
     Succeeded,
     Verdict,
 )
+from longshore.describing import describe
 from longshore.eager import place_of, rejection
 from longshore.exceptions import BackendError, BrokerError, LongshoreError
-from longshore.execution import Execution, Run, describe
+from longshore.execution import Execution
+from longshore.run import Run
 
 _STOPPED = Failure("TaskRevokedError", "celery.exceptions", ["terminated"], "terminated")
 

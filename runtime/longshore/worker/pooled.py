@@ -17,7 +17,7 @@ from longshore.app import Longshore
 from longshore.brokers.port import Broker, Claim, Consumer, Owner
 from longshore.core.backoff import reconnect_delay
 from longshore.exceptions import BackendError, BrokerError, BrokerRefused
-from longshore.execution import Run
+from longshore.run import Run
 from longshore.worker.board import Pen
 from longshore.worker.conditions import Conditions
 from longshore.worker.endings import Endings, close

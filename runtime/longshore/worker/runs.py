@@ -36,10 +36,11 @@ from longshore.core.settle import (
 )
 from longshore.encoding import CONTENT_TYPES
 from longshore.exceptions import BackendError, BrokerError, MessageError
-from longshore.execution import Execution, Guard, Run, execute, execute_async
+from longshore.execution import Execution, execute, execute_async
 from longshore.policy import AckPolicy
+from longshore.request import ExceptionInfo
 from longshore.result import rebuild_exception
-from longshore.task import ExceptionInfo
+from longshore.run import Guard, Run
 from longshore.worker.about import about
 from longshore.worker.board import COUNTED, Pen
 from longshore.worker.conditions import Conditions
