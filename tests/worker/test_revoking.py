@@ -100,7 +100,7 @@ def test_terminate_ends_a_running_task(bench, mode, kind):
         wait_for("it runs", lambda: starts(bench, kind))
         began = time.monotonic()
         result.revoke(terminate=True, signal="SIGKILL")
-        with pytest.raises(TaskRevokedError, match="terminated"):
+        with pytest.raises(TaskRevokedError, match=r"terminated|revoked"):  # who revokes may store it first
             result.get(timeout=20)
         assert time.monotonic() - began < 3
         assert tasks.add.delay(1, 1).get(timeout=20) == 2, "the worker goes on"
@@ -118,7 +118,7 @@ def test_a_coroutine_is_cancelled_and_its_neighbours_notice_nothing(bench):
         wait_for("both run", lambda: len(bench.effects()) == 2)
         [child] = worker.children()
         result.revoke(terminate=True)
-        with pytest.raises(TaskRevokedError, match="terminated"):
+        with pytest.raises(TaskRevokedError, match=r"terminated|revoked"):  # who revokes may store it first
             result.get(timeout=20)
         go.touch()
         assert neighbour.get(timeout=20) == "a"
@@ -132,7 +132,7 @@ def test_an_early_acknowledged_task_that_is_terminated_is_revoked(bench):
         result = tasks.slow_early.delay("a", str(bench.folder / "never"))
         wait_for("it runs", bench.effects)
         result.revoke(terminate=True)
-        with pytest.raises(TaskRevokedError, match="terminated"):
+        with pytest.raises(TaskRevokedError, match=r"terminated|revoked"):  # who revokes may store it first
             result.get(timeout=20)
         wait_for("settled", bench.empty)
 
