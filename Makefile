@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Lanes of tests, side by side: most tests wait for servers, not for a CPU.
-LANES ?= 3
+LANES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo test unit parity conformance check format docs clean
